@@ -52,19 +52,19 @@ class Point:
 
     Attributes:
         x: α·x0 + σ·n in the form of the reference expert, shape (B, …).
-        noise: Its noise level as the run's levels are given.
+        level: Its noise level as the run's levels are given.
         unbounded: From such a level to that of the same sample in the variance-exploding form, x0 + σ·n, which is the
             form of the core's own samples.
     """
 
     x: Tensor
-    noise: NoiseLevel
+    level: NoiseLevel
     unbounded: Callable[[float], float] = float
 
     @property
     def sigma(self) -> float:
         """The noise level of the same sample in the variance-exploding form, x0 + σ·n."""
-        return self.unbounded(self.noise.number)
+        return self.unbounded(self.level.number)
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,7 +67,7 @@ class JointDenoiser(UnitedDenoiser):
         """
         evaluation, _ = self._evaluate(x, sigma, self._planner(x))
         combined = self._combined(evaluation)
-        ahead = spaces_ahead(self.windows, self.space_of, evaluation.point.noise)
+        ahead = spaces_ahead(self.windows, self.space_of, evaluation.point.level)
         parts = self.spaces.unpack(x)
         parts[0] = combined
         for space, x0 in self.spaces.from_reference(combined, ahead).items():

@@ -165,9 +165,9 @@ class UnitedDenoiser(ABC):
     ) -> tuple[Evaluation, Tensor | None]:
         """An evaluation with methods beside the product's own, and the reference's learned variance."""
         networks = TermNetworks(self.terms, self._points(x, sigma))
-        noise = NoiseLevel(_single_level(sigma))
-        plain = partial(planner.unsaved_at, noise)
-        evaluation = evaluate(Point(x, noise), planner.at_any_level(noise), plain, networks, [*self.methods, *beside])
+        level = NoiseLevel(_single_level(sigma))
+        plain = partial(planner.unsaved_at, level)
+        evaluation = evaluate(Point(x, level), planner.at_any_level(level), plain, networks, [*self.methods, *beside])
         return evaluation, networks.variance
 
     def _combined(self, evaluation: Evaluation) -> Tensor:

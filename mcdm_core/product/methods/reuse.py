@@ -68,7 +68,7 @@ class Reuse(Method):
     def choose(self, evaluation: Evaluation) -> Asked:
         """Leave out what earlier predictions can stand in for."""
         plan, last = evaluation.plan, self._last
-        self._step = step_at(self._levels, evaluation.point.noise.number)
+        self._step = step_at(self._levels, evaluation.point.level.number)
         self._standing_in = None
         if last is None or last.asked != plan.everything or not 0 < self._step - last.step < self.refresh:
             return evaluation.asked

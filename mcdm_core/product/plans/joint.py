@@ -240,16 +240,16 @@ def _by_trust(combination: Combination, own: Collection[int]) -> dict[int, float
     return {j: each / sum(trust.values()) for j, each in trust.items()}
 
 
-def spaces_ahead(windows: Sequence[Window], space_of: Sequence[int], noise: NoiseLevel) -> list[int]:
+def spaces_ahead(windows: Sequence[Window], space_of: Sequence[int], level: NoiseLevel) -> list[int]:
     """The spaces beside the reference's in which an expert acts at a noise level or below: a sampler has to step them.
 
     Args:
         windows: The experts'.
         space_of: For each expert the index of its space.
-        noise: Noise level of the reference; read only where a window ends before the run does.
+        level: Noise level of the reference; read only where a window ends before the run does.
     """
     others = [(space, end) for space, (_, end) in zip(space_of, windows, strict=True) if space > 0]
-    return sorted({space for space, end in others if end == -math.inf or end < noise.number})
+    return sorted({space for space, end in others if end == -math.inf or end < level.number})
 
 
 def check_falling(levels: Sequence[float]) -> None:

@@ -87,11 +87,11 @@ class Planner(Generic[AnyPlan]):
         self._range = (min(levels), max(levels))
         self._check_levels(want_null=False)
 
-    def at(self, noise: NoiseLevel, want_null: bool = False) -> AnyPlan:
+    def at(self, level: NoiseLevel, want_null: bool = False) -> AnyPlan:
         """The plan at a noise level of the reference expert, which is read only where plans depend on it.
 
         Args:
-            noise: Noise level; samplers that add noise may ask above those of the run, where its highest one counts.
+            level: Noise level; samplers that add noise may ask above those of the run, where its highest one counts.
             want_null: Whether the sampler asks for U also where W is 1.
 
         Raises:
@@ -101,21 +101,21 @@ class Planner(Generic[AnyPlan]):
             self._check_levels(want_null)
         if not self._varies:
             return self._plan(Moment(self._everyone, self._without_curves, (), want_null))
-        return self._plan(self._moment(self._within_run(noise.number), want_null))
+        return self._plan(self._moment(self._within_run(level.number), want_null))
 
-    def at_any_level(self, noise: NoiseLevel) -> AnyPlan:
+    def at_any_level(self, level: NoiseLevel) -> AnyPlan:
         """The plan at a noise level that may be beyond those of the run, which `at` would take for their highest.
 
         The core's denoisers are asked so: no run is announced to them.
         """
-        return self._plan(self._moment(noise.number))
+        return self._plan(self._moment(level.number))
 
-    def unsaved_at(self, noise: NoiseLevel, want_null: bool = False) -> AnyPlan:
+    def unsaved_at(self, level: NoiseLevel, want_null: bool = False) -> AnyPlan:
         """The plan without the methods that save passes, for comparison; see `at`.
 
         If that plan lacks a null, which only those methods make needless, it is `at`'s plan.
         """
-        sigma = self._within_run(noise.number)
+        sigma = self._within_run(level.number)
         phases = tuple(method.neutral if method.saves else method.phase(sigma) for method in self.methods)
         moment = Moment(active_at(self.windows, sigma), self._factors_at(sigma), phases, want_null)
         if moment not in self._refused:
@@ -123,7 +123,7 @@ class Planner(Generic[AnyPlan]):
                 return self._plan(moment)
             except ValueError:
                 self._refused.add(moment)
-        return self.at(noise, want_null)
+        return self.at(level, want_null)
 
     def check_always(self) -> None:
         """Refuse experts that act at all levels and cannot be combined, without knowing any noise level.

@@ -133,7 +133,7 @@ class SeparateWeights(Method):
 
     def weigh(self, evaluation: Evaluation) -> Plan:
         """The plan with coefficients, see `SeparatePlan.weighed`."""
-        plan = self._plan_at(evaluation.point.noise).weighed(self._weigh, evaluation.cond, evaluation.null)
+        plan = self._plan_at(evaluation.point.level).weighed(self._weigh, evaluation.cond, evaluation.null)
         self.predicted = plan.predicted
         return plan
 

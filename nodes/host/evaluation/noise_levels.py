@@ -113,7 +113,7 @@ class Forms:
 
 
 def align(
-    x: Tensor, sigma: Tensor, noise: NoiseLevel, reference: Form, expert: Form, scale: float = 1.0
+    x: Tensor, sigma: Tensor, level: NoiseLevel, reference: Form, expert: Form, scale: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Convert a sample of the reference's run to another expert's form, at the nearest noise level that this one has.
 
@@ -123,7 +123,7 @@ def align(
     Args:
         x: Sample in the reference's form, shape (B, …).
         sigma: The reference's σ, equal entries, shape (B,).
-        noise: The same as a number, which is read only where forms differ.
+        level: The same as a number, which is read only where forms differ.
         reference: Form of the reference expert.
         expert: Form of the expert to be asked.
         scale: κ of a part of a joint sample, by which its signal and noise are multiplied; 1 of others.
@@ -131,7 +131,7 @@ def align(
     Returns:
         x and σ in the expert's form; the arguments themselves if nothing has to change.
     """
-    if scale == 1 and _same_point(noise, reference, expert):
+    if scale == 1 and _same_point(level, reference, expert):
         return x, sigma
     return _carry(x if scale == 1 else scale * x, sigma, reference, expert, scale)
 
@@ -139,19 +139,19 @@ def align(
 def align_levels(sigmas: Tensor, reference: Form, expert: Form, scale: float = 1.0) -> Tensor:
     """Noise levels of a run, shape (S,), in another expert's form; 0 stays 0. See `align` for the scale."""
     aligned = sigmas.clone()  # bit for bit the levels that `align` gives, because networks look theirs up in here
-    levels = enumerate(sigmas.tolist())
+    numbers = enumerate(sigmas.tolist())
     moved = [
-        i for i, level in levels if level > 0 and (scale != 1 or not _same_point(NoiseLevel(level), reference, expert))
+        i for i, each in numbers if each > 0 and (scale != 1 or not _same_point(NoiseLevel(each), reference, expert))
     ]
     if moved:
         _, aligned[moved] = _carry(sigmas.new_zeros(len(moved), 1), sigmas[moved], reference, expert, scale)
     return aligned
 
 
-def _same_point(noise: NoiseLevel, reference: Form, expert: Form) -> bool:
+def _same_point(level: NoiseLevel, reference: Form, expert: Form) -> bool:
     """Whether the expert is asked about the reference's sample as it is."""
     alike = (reference.flow, reference.noise_scale) == (expert.flow, expert.noise_scale)
-    return reference == expert or (alike and expert.sigma_min <= noise.number <= expert.sigma_max)
+    return reference == expert or (alike and expert.sigma_min <= level.number <= expert.sigma_max)
 
 
 def _carry(x: Tensor, sigma: Tensor, reference: Form, expert: Form, scale: float) -> tuple[Tensor, Tensor]:

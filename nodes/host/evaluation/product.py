@@ -106,13 +106,13 @@ class Product:
         """
         if self.spaces.are_several:
             check_guidance(model_options)
-        noise = NoiseLevel(sigma)
+        level = NoiseLevel(sigma)
         want_null = bool(model_options.get("disable_cfg1_optimization", False))
         evaluation = evaluate(
-            Point(x, noise, self.forms.of(self.reference).unbounded),
-            self.planner.at(noise, want_null),
-            partial(self.planner.unsaved_at, noise, want_null),
-            _NetworksAtPoint(self, x, sigma, noise, model_options),
+            Point(x, level, self.forms.of(self.reference).unbounded),
+            self.planner.at(level, want_null),
+            partial(self.planner.unsaved_at, level, want_null),
+            _NetworksAtPoint(self, x, sigma, level, model_options),
             self.methods if self.separate is None else Methods([*self.methods, self.separate]),
         )
         return self._guide(evaluation, sigma, model_options)
@@ -151,17 +151,17 @@ class Product:
             model, out[0], out[1], scale, x, sigma, model_options=model_options, cond=conds[0], uncond=conds[1]
         )
 
-    def point_of(self, patcher: ModelPatcher, x: Tensor, sigma: Tensor, noise: NoiseLevel) -> ModelPoint:
+    def point_of(self, patcher: ModelPatcher, x: Tensor, sigma: Tensor, level: NoiseLevel) -> ModelPoint:
         """The sample of a MODEL's space and its noise level, in the MODEL's own form.
 
         Args:
             patcher: The MODEL.
             x: Point in the reference's form, shape (B, C, …).
             sigma: Noise level of the reference, equal entries, shape (B,).
-            noise: The same as a number.
+            level: The same as a number.
         """
         forms = self.forms.of(self.reference), self.forms.of(patcher)
-        return align(self._sample.part_of(patcher, x), sigma, noise, *forms, self.spaces.scale_of(patcher))
+        return align(self._sample.part_of(patcher, x), sigma, level, *forms, self.spaces.scale_of(patcher))
 
     def _shown(self, values: Tensor) -> Tensor:
         """What plans combine, a prediction or a mask, as hooks on the reference's MODEL are given it."""
@@ -175,14 +175,14 @@ class _NetworksAtPoint:
         product: The product.
         x: Point in the reference's form, shape (B, C, …).
         sigma: Noise level of the reference, equal entries, shape (B,).
-        noise: The same as a number.
+        level: The same as a number.
         model_options: The reference's prepared options, with what the sampler added.
     """
 
-    def __init__(self, product: Product, x: Tensor, sigma: Tensor, noise: NoiseLevel, model_options: dict[str, Any]):
+    def __init__(self, product: Product, x: Tensor, sigma: Tensor, level: NoiseLevel, model_options: dict[str, Any]):
         self._product = product
         self._batch = len(x)
-        self._point_of = partial(product.point_of, x=x, sigma=sigma, noise=noise)
+        self._point_of = partial(product.point_of, x=x, sigma=sigma, level=level)
         self._here = partial(product.networks.answers, point_of=self._point_of, model_options=model_options)
 
     def ask(self, plan: Plan, asked: Asked) -> tuple[Predictions, Predictions]:

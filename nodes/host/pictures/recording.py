@@ -94,7 +94,7 @@ class Recording:
         predictions = (evaluation.cond.get(index) for index in range(len(evaluation.plan.weights)))
         cond = [None if prediction is None else _to_cpu(prediction) for prediction in predictions]
         uncond = evaluation.unconditional()
-        level, plan = evaluation.point.noise.number, evaluation.plan
+        level, plan = evaluation.point.level.number, evaluation.plan
         self._call = _Seen(level, plan, cond, None if uncond is None else _to_cpu(uncond))
         self._rows = self._rows[0] + evaluation.rows, self._rows[1] + evaluation.plain_rows
 
