@@ -35,9 +35,9 @@ class GuidanceInterval(SpanMethod):
         """
         if phase:
             return draft
-        positive = {i: number for i, number in draft.numbers.items() if number > 0}
+        positive = {i: weight for i, weight in draft.unmasked.items() if weight > 0}
         if not positive:
-            labels = ", ".join(draft.terms[i].label for i in draft.numbers)
+            labels = ", ".join(draft.terms[i].label for i in draft.unmasked)
             raise ValueError(
                 f"Expected an expert of positive weight wherever {self._label} does not reach, and got none "
                 f"among {labels}; raise the weight of one of them, or widen the interval."

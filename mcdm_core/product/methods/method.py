@@ -27,14 +27,14 @@ class Draft:
     Attributes:
         terms: The settings of all experts.
         masks: Each expert's mask, values 0…1; None is everywhere.
-        numbers: w_i of the experts that act, by their index, before masks; methods leave them as they are.
+        unmasked: w_i of the experts that act, by their index, before masks; methods leave them as they are.
         weights: w_i of all experts, scaled by the masks; 0 for those that don't act.
         guided: False outside a guidance interval, where the weights sum to 1 and nulls cancel under either rule.
     """
 
     terms: Sequence[TermSettings]
     masks: Sequence[Tensor | None]
-    numbers: Mapping[int, float]
+    unmasked: Mapping[int, float]
     weights: Sequence[Coefficient]
     guided: bool = True
 

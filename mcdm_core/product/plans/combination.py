@@ -107,12 +107,12 @@ class Combination:
         if not moment.acting:
             raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
         masks = self.masks or [None] * len(self.terms)
-        numbers = {i: self.terms[i].weight * moment.factors[i] for i in moment.acting}
+        unmasked = {i: self.terms[i].weight * moment.factors[i] for i in moment.acting}
         weights: list[Coefficient] = [0.0] * len(self.terms)
-        for i, number in numbers.items():
+        for i, weight in unmasked.items():
             mask = masks[i]
-            weights[i] = number if mask is None else number * mask
-        draft = Draft(self.terms, masks, numbers, weights)
+            weights[i] = weight if mask is None else weight * mask
+        draft = Draft(self.terms, masks, unmasked, weights)
         for method, phase in zip(self.methods, moment.phases, strict=True):
             draft = method.draft(draft, phase)
         return draft
