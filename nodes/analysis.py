@@ -19,7 +19,7 @@ from .host.prompt.chain_checks import check_chain, check_sweep
 from .host.prompt.faults import Fault, check_value
 from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.validation import Validation
-from .host.run.ksampler import Settings
+from .host.run.ksampler import Widgets
 from .widgets import ExpertChain, aliases, sampling_inputs, seed_input
 
 
@@ -203,5 +203,5 @@ class ReliabilitySweep(io.ComfyNode):
     ) -> io.NodeOutput:
         """Sample and draw."""
         sweep = read_sweep(expert_index, values, vary, guidance, seed, seeds)
-        settings = Settings(steps, sampler_name, scheduler, denoise)
-        return io.NodeOutput(*sample_sweep(experts, sweep, settings, latent_image, vae, reference))
+        widgets = Widgets(steps, sampler_name, scheduler, denoise)
+        return io.NodeOutput(*sample_sweep(experts, sweep, widgets, latent_image, vae, reference))

@@ -16,7 +16,7 @@ from .host.prompt.expert_checks import check_expert
 from .host.prompt.validation import Validation
 from .host.run.guider import OwnNullGuider as HostOwnNullGuider
 from .host.run.guider import ProductGuider
-from .host.run.ksampler import Settings, sample, warn_of_sampler
+from .host.run.ksampler import Widgets, sample, warn_of_sampler
 from .widgets import (
     ExpertChain,
     aliases,
@@ -258,6 +258,6 @@ class KSampler(io.ComfyNode):
         scores: bool = False,
     ) -> io.NodeOutput:
         """Sample."""
-        settings = Settings(steps, sampler_name, scheduler, denoise)
-        warn_of_sampler(experts, settings)
-        return io.NodeOutput(sample(ProductGuider(experts, scores=scores), seed, settings, latent_image))
+        widgets = Widgets(steps, sampler_name, scheduler, denoise)
+        warn_of_sampler(experts, widgets)
+        return io.NodeOutput(sample(ProductGuider(experts, scores=scores), seed, widgets, latent_image))

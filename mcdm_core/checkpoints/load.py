@@ -64,7 +64,7 @@ def load_expert(
         path: A file written by `save_expert`, or a published one (see `recognition.published`); or the name of an
             expert that ships: "animals", "hair", "landscapes", "sketch", "skin" or "text".
         device: Where the network goes.
-        overrides: Settings that replace those of the file's header or those read from its tensors.
+        overrides: Values that replace those of the file's header or those read from its tensors.
         text_encoder: FaRL's file, which the paper's face expert reads texts with; by default the one in the folder of
             `path` whose name begins with "FaRL". It is opened when the first text is encoded.
         vae: File of the VAE of an expert that makes latents; by default found near `path`, see `find_vae_of`. It is
@@ -199,7 +199,7 @@ def describe(
         tensors: The file's tensors, or their header entries.
         text: The description, None for none.
         path: The file, for messages.
-        overrides: Settings that replace the file's.
+        overrides: Values that replace the file's.
 
     Raises:
         CheckpointError: As `load_expert`.

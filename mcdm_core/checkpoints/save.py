@@ -50,7 +50,7 @@ def convert_expert(
     Args:
         source: Any file that `load_expert` reads.
         target: File to write; it appears only when complete.
-        overrides: Settings that replace the recognized ones; they go into the header.
+        overrides: Values that replace the recognized ones; they go into the header.
 
     Returns:
         The header's description.

@@ -18,7 +18,7 @@ from ..pictures import example_picture, labelled_grid, map_to_picture, to_pictur
 from ..product.term import Term
 from ..sampling import sample_ddim
 from .output import add_output, check_picture, save_picture
-from .settings import Settings, progress_bar
+from .sampling_options import SamplingOptions, progress_bar
 from .values import seed
 
 logger = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     check_picture(options.output, options.overwrite)
     # η = 1 is ancestral sampling, which follows captions better than the ODE.
-    settings = Settings(options.steps, functools.partial(sample_ddim, eta=1.0))
-    settings.check()
+    sampling = SamplingOptions(options.steps, functools.partial(sample_ddim, eta=1.0))
+    sampling.check()
     experts = {name: load_expert(name) for name in WEIGHTS}
     maps = {name: load_maps(name) for name in ("hair", "skin")}
     conditions = {name: experts[name].encoder.encode_map(images) for name, images in maps.items()}
@@ -76,8 +76,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     united = [term if term.expert.name == "text" else dataclasses.replace(term, end=MAPS_END) for term in terms]
     samples = []
     for title, asked in [*((f"{term.expert.name} alone", [term]) for term in terms), ("united", united)]:
-        with progress_bar(title, settings.evaluations) as callback:
-            samples.append(settings.sample(asked, options.seed, len(CAPTIONS), callback))
+        with progress_bar(title, sampling.evaluations) as callback:
+            samples.append(sampling.sample(asked, options.seed, len(CAPTIONS), callback))
     columns = [
         *([map_to_picture(image[None, ..., 0]) for image in images] for images in maps.values()),
         CAPTIONS,

@@ -11,14 +11,14 @@ from ..checkpoints import load_expert
 from ..conditions.request import ConditionRequest, encode_request
 from ..expert.expert import Expert
 from ..product.term import Term
-from ..product.term_settings import TermSettings
+from ..product.term_numbers import TermNumbers
 from ..system.shipped import expert_path
 from .values import curve
 
 
 @dataclass(frozen=True)
-class ExpertRequest(ConditionRequest, TermSettings):
-    """Options of the command line for one expert: its condition, and its settings in the product.
+class ExpertRequest(ConditionRequest, TermNumbers):
+    """Options of the command line for one expert: its condition, and its numbers in the product.
 
     Attributes:
         expert: Name of a shipped expert, or a file.

@@ -38,7 +38,7 @@ def describe(file: Path, overrides: Overrides | None = None) -> str:
 
     Args:
         file: File of an expert, or of FaRL; or the name of an expert that ships.
-        overrides: Settings of an expert that replace the recognized ones.
+        overrides: Values that replace the recognized ones.
 
     Raises:
         ValueError: It cannot be used.

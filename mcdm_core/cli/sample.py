@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..pictures import labelled_grid, to_picture
 from .expert_options import add_expert_options, build_terms
 from .output import add_output, check_picture, save_picture
-from .settings import add_sampling_options, progress_bar, settings_of
+from .sampling_options import add_sampling_options, progress_bar, sampling_options_of
 from .values import positive
 
 logger = logging.getLogger(__name__)
@@ -39,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
 
     check_picture(options.output, options.overwrite)
-    settings = settings_of(options)
+    sampling = sampling_options_of(options)
     terms = build_terms(options.experts, options.device)
-    with progress_bar("sampling", settings.evaluations) as callback:
-        samples = settings.sample(terms, options.seed, options.count, callback)
+    with progress_bar("sampling", sampling.evaluations) as callback:
+        samples = sampling.sample(terms, options.seed, options.count, callback)
     pictures = [to_picture(sample) for sample in samples]
     numbers = [str(number) for number in range(1, len(pictures) + 1)]
     save_picture(options.output, pictures[0] if len(pictures) == 1 else labelled_grid(numbers, [pictures]))

@@ -18,7 +18,7 @@ from ..sampling.types import Callback
 from ..system.failures import ForeseenError
 from .expert_options import add_expert_options, build_terms
 from .output import add_output, check_picture, save_picture
-from .settings import Settings, add_sampling_options, progress_bar, settings_of
+from .sampling_options import SamplingOptions, add_sampling_options, progress_bar, sampling_options_of
 from .values import positive, whole
 
 logger = logging.getLogger(__name__)
@@ -30,14 +30,14 @@ EXAMPLE = """example, how much of the common negative the second expert supplies
 
 
 def sample_cells(
-    terms: Sequence[Term], sweep: Sweep, settings: Settings, callback: Callback | None = None
+    terms: Sequence[Term], sweep: Sweep, sampling: SamplingOptions, callback: Callback | None = None
 ) -> Iterator[tuple[Cell, Image.Image]]:
     """Sample a sweep cell by cell, each as `python -m mcdm_core sample` samples one picture.
 
     Args:
         terms: The experts; they stay loaded.
         sweep: The sweep.
-        settings: How each cell is sampled.
+        sampling: How each cell is sampled.
         callback: See `Callback`.
 
     Yields:
@@ -48,13 +48,13 @@ def sample_cells(
     """
     cells = {cell: sweep.at(terms, cell) for cell in sweep.cells()}
     reference = terms[0].expert
-    sigmas = sigmas_for(reference.schedule, settings.steps)
+    sigmas = sigmas_for(reference.schedule, sampling.steps)
     x = torch.empty(1, *reference.sample_shape)
     for swept in cells.values():
-        denoiser = denoiser_of(swept, x, EQ10, settings.settings)
+        denoiser = denoiser_of(swept, x, EQ10, sampling.settings)
         denoiser.check_run(denoiser.start(x), sigmas)
     for cell, swept in cells.items():
-        (sample,) = settings.sample(swept, cell.seed, 1, callback)
+        (sample,) = sampling.sample(swept, cell.seed, 1, callback)
         yield cell, to_picture(sample)
 
 
@@ -71,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     vary = Varied[options.vary.upper()].value
     sweep = read_sweep(options.of, options.values, vary, options.guidance, options.seed, options.seeds)
     check_picture(options.output, options.overwrite)
-    settings = settings_of(options)
-    evaluations = len(sweep.cells()) * settings.evaluations
+    sampling = sampling_options_of(options)
+    evaluations = len(sweep.cells()) * sampling.evaluations
     terms = build_terms(options.experts, options.device)
     sweep.check(terms)
     name, cells = terms[sweep.expert].expert.name, sweep.cells()
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     pictures: dict[Cell, Image.Image] = {}
     try:
         with progress_bar(f"{len(cells)} cells", evaluations) as callback:
-            for cell, picture in sample_cells(terms, sweep, settings, callback):
+            for cell, picture in sample_cells(terms, sweep, sampling, callback):
                 pictures[cell] = picture
                 save_picture(options.output, sweep_grid(sweep, swept, pictures))
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Settings of a distillation."""
+"""The configuration of a distillation."""
 
 from dataclasses import dataclass
 from typing import Annotated

@@ -9,7 +9,7 @@ from ..conditions.request import ConditionRequest
 from ..product.methods.passes import Passes
 from ..product.rules.eq10 import EQ10
 from ..product.rules.own_null import OWN_NULL
-from ..product.term_settings import TermSettings
+from ..product.term_numbers import TermNumbers
 from ..system.fields import Between, shown
 from ..training.config import MOST_RANK, build, read_toml
 from .config import DistilConfig, LearningConfig, LogsConfig, LossConfig, TrajectoryConfig
@@ -24,7 +24,7 @@ Draw = Callable[[Mapping[str, Any]], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
-class ExpertEntry(TermSettings):
+class ExpertEntry(TermNumbers):
     """One expert of the product.
 
     Attributes:

@@ -69,8 +69,8 @@ class UNetConfig:
             ValueError: A name is unknown, a value is not of its field's type and range, or two contradict each other.
         """
         check_fields(cls, values, "the network")
-        settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        config = cls(**settings)
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        config = cls(**fields)
         config.check()
         return config
 

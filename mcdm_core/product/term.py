@@ -1,4 +1,4 @@
-"""One factor of the product: an expert with its condition and its settings."""
+"""One factor of the product: an expert with its condition and its numbers."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -7,12 +7,12 @@ from torch import Tensor
 
 from ..expert.condition import Condition
 from ..expert.expert import Expert
-from .term_settings import TermSettings
+from .term_numbers import TermNumbers
 
 
 @dataclass(frozen=True, eq=False)
-class Term(TermSettings):
-    """An expert with its condition and its settings (`weight`, `reliability`, when it acts; see `TermSettings`).
+class Term(TermNumbers):
+    """An expert with its condition and its numbers (`weight`, `reliability`, when it acts; see `TermNumbers`).
 
     Example:
         >>> Term(hair, condition, condition.null(), weight=2.0)

@@ -14,11 +14,11 @@ from PIL import Image
 
 from ..pictures import labelled_grid
 from ..product.rules.coefficients import is_one
-from ..product.term_settings import TermError, TermSettings
+from ..product.term_numbers import TermError, TermNumbers
 
 logger = logging.getLogger(__name__)
 
-AnyTerm = TypeVar("AnyTerm", bound=TermSettings)
+AnyTerm = TypeVar("AnyTerm", bound=TermNumbers)
 
 MOST_ACROSS = 50  # rows of a grid, and columns
 NOT_SAMPLED = "not sampled"
@@ -160,7 +160,7 @@ class Sweep:
                 "the first expert."
             )
 
-    def check(self, experts: Sequence[TermSettings]) -> None:
+    def check(self, experts: Sequence[TermNumbers]) -> None:
         """Refuse experts that some cell cannot use, and warn where the swept reliability changes nothing.
 
         Args:
@@ -185,7 +185,7 @@ class Sweep:
             check: Refuses experts by a ValueError; seeds change nothing about that.
 
         Raises:
-            TermError: If it refuses a cell, and for the same setting also the experts as they are.
+            TermError: If it refuses a cell, and for the same input also the experts as they are.
             ValueError: If it refuses a cell only; the sentence names its value.
         """
         for cell in self.cells():
@@ -204,14 +204,14 @@ class Sweep:
         try:
             check(experts)
         except TermError as error:
-            if (error.index, error.setting) == (of_cell.index, of_cell.setting):
+            if (error.index, error.input) == (of_cell.index, of_cell.input):
                 raise
         except ValueError:
             pass  # the cell says what is wrong
 
-    def _refusal(self, error: TermError, cell: Cell, experts: Sequence[TermSettings]) -> str:
+    def _refusal(self, error: TermError, cell: Cell, experts: Sequence[TermNumbers]) -> str:
         value, refused, chosen = f"{cell.value:g}", experts[error.index].label, experts[self.expert].label
-        if error.setting != "reliability":
+        if error.input != "reliability":
             guidance = "" if self.factors == (1.0,) else f" and the guidance {cell.factor:g}"
             return f"At the value {value}{guidance} of this sweep: {error}"
         where = "alone" if error.index == self.expert else f"without {chosen}"

@@ -42,7 +42,7 @@ def remote_expert(
         graph: See `read_graph`; empty for none.
         worker: The worker.
         timeout: Seconds for which it may be silent.
-        shares: See `TermSettings`.
+        shares: See `TermNumbers`.
         mask: See `ExpertInput`.
         experts: The experts before it.
 

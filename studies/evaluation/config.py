@@ -8,7 +8,7 @@ from typing import Any
 
 from mcdm_core.product.methods.logic import Logic
 from mcdm_core.product.methods.passes import Passes
-from mcdm_core.product.term_settings import TermSettings
+from mcdm_core.product.term_numbers import TermNumbers
 from mcdm_core.training.config import build, read_toml
 
 from .joint import Joint
@@ -57,8 +57,8 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class TermConfig(TermSettings):
-    """One expert of a setting: its settings (see `TermSettings`), and its conditions.
+class TermConfig(TermNumbers):
+    """One expert of a setting: its numbers (see `TermNumbers`), and its conditions.
 
     Attributes:
         expert: One of `[experts]`.

@@ -40,7 +40,7 @@ LAYERS = {
         "inspection": 3,
         "rules": 2,
         "term": 2,
-        "term_settings": 1,
+        "term_numbers": 1,
         "span": 0,
         "curve": 0,
     },

@@ -1,4 +1,4 @@
-"""Settings of a user that replace those of a file's header or those recognized from its tensors."""
+"""Values of a user that replace those of a file's header or those recognized from its tensors."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -9,7 +9,7 @@ from ..metadata import ExpertMetadata
 
 @dataclass(frozen=True)
 class Overrides:
-    """Settings that replace those recognized; None leaves one as it is.
+    """Values that replace those recognized; None leaves one as it is.
 
     Attributes:
         schedule: Name for `Schedule.named`.
@@ -44,12 +44,12 @@ class Overrides:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The settings that are not None."""
+        """The values that are not None."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
     def apply(self, metadata: ExpertMetadata) -> ExpertMetadata:
-        """The description with these settings in it.
+        """The description with these values in it.
 
         Raises:
             ValueError: If one of them is unknown or does not suit the expert.
@@ -77,7 +77,7 @@ class Overrides:
 
 
 def _with_heads(network: UNetConfig, given: dict[str, Any]) -> UNetConfig:
-    """Replace settings of the attention; a number of heads replaces the channels per head."""
+    """Replace numbers of the attention; a number of heads replaces the channels per head."""
     if "num_heads" in given:
         given = {**given, "num_head_channels": None}
     changed = replace(network, **given)

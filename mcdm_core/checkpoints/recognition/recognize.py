@@ -25,7 +25,7 @@ def recognize(shapes: Shapes, file: str, overrides: Overrides | None = None) -> 
     Args:
         shapes: Name to shape of every tensor.
         file: Name of the file, for messages.
-        overrides: Settings that replace the recognized ones, or that tensors don't show.
+        overrides: Values that replace the recognized ones, or that tensors don't show.
 
     Returns:
         The description, overrides included.
@@ -127,7 +127,7 @@ def _published_shapes(name: str) -> Mapping[str, tuple[int, ...]]:
 
 
 def _untold(layout: Layout, overrides: Overrides) -> list[str]:
-    """Missing settings of a network that is not published and whose tensors don't show them."""
+    """What is missing of a network that is not published and whose tensors don't show it."""
     untold = {
         "schedule": overrides.schedule is None,
         "heads": overrides.num_heads is None and overrides.num_head_channels is None,

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..evaluation import Evaluation
-from ..term_settings import TermSettings
+from ..term_numbers import TermNumbers
 from .method import Method
 
 
@@ -39,7 +39,7 @@ class Lifts(Method):
             to lower the samples, changes its sign.
     """
 
-    def __init__(self, terms: Sequence[TermSettings]):
+    def __init__(self, terms: Sequence[TermNumbers]):
         self._terms = {index: term for index, term in enumerate(terms) if term.weight != 0}
         self._slopes: dict[int, Tensor] = {}
         self._constants: dict[int, Tensor] = {}

@@ -17,7 +17,7 @@ from ..evaluation import Evaluation
 from ..plan import Asked, Plan, Predictions
 from ..rules.coefficients import Coefficient
 from ..span import ALWAYS, SigmaAt, Span, is_within
-from ..term_settings import TermSettings
+from ..term_numbers import TermNumbers
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Draft:
     """The weights of a plan that is being made.
 
     Attributes:
-        terms: The settings of all experts.
+        terms: The numbers of all experts.
         masks: Each expert's mask, values 0…1; None is everywhere.
         unmasked: w_i of the experts that act, by their index, before masks; methods leave them as they are.
         weights: w_i of all experts, scaled by the masks; 0 for those that don't act.
         guided: False outside a guidance interval, where the weights sum to 1 and nulls cancel under either rule.
     """
 
-    terms: Sequence[TermSettings]
+    terms: Sequence[TermNumbers]
     masks: Sequence[Tensor | None]
     unmasked: Mapping[int, float]
     weights: Sequence[Coefficient]
@@ -83,12 +83,12 @@ class Method:
         """All phases that it may have, for checks that know no noise level."""
         return (None,)
 
-    def sets(self, active: tuple[int, ...], terms: Sequence[TermSettings]) -> list[tuple[int, ...]]:
+    def sets(self, active: tuple[int, ...], terms: Sequence[TermNumbers]) -> list[tuple[int, ...]]:
         """The sets of experts that act one after another.
 
         Args:
             active: Indices of the experts in whose window the noise level is, ascending.
-            terms: The settings of all experts.
+            terms: The numbers of all experts.
         """
         return [active]
 
@@ -176,7 +176,7 @@ class Option:
 
     Attributes:
         flag: "--threshold", say.
-        fields: Names of the setting's fields that its values are for.
+        fields: Fields of the `Setting` that its values are for.
         default: The values without the option.
         help: For the user; ends with the default in brackets.
         metavar: Names of the values in the help.
@@ -191,7 +191,7 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting(Span):
-    """A method's settings, for a whole product and the same in every run.
+    """What is chosen of a method, for a whole product and the same in every run.
 
     Attributes:
         name: Of the method, without spaces.

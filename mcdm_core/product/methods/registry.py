@@ -18,12 +18,12 @@ def methods_of(settings: Sequence[Setting | Method], sigma_at: SigmaAt | None = 
 
     Raises:
         ValueError: If a span is empty, see `Span.window`.
-        TypeError: If a kind of settings is not registered here.
+        TypeError: If a setting is of a kind that is not registered here.
     """
-    kinds = [setting for setting in settings if not isinstance(setting, Method)]
-    for setting in kinds:
+    chosen = [setting for setting in settings if not isinstance(setting, Method)]
+    for setting in chosen:
         if type(setting) not in SETTINGS:
             raise TypeError(f"Expected settings of {', '.join(kind.name for kind in SETTINGS)}, and got {setting!r}.")
-    ordered = sorted(kinds, key=lambda setting: SETTINGS.index(type(setting)))
+    ordered = sorted(chosen, key=lambda setting: SETTINGS.index(type(setting)))
     given = [setting for setting in settings if isinstance(setting, Method)]
     return Methods([*(method for setting in ordered for method in setting.methods(sigma_at)), *given])

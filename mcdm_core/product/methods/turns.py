@@ -6,7 +6,7 @@ a single adapter is at work, and the next one some steps later.
 
 from collections.abc import Collection, Sequence
 
-from ..term_settings import TermSettings
+from ..term_numbers import TermNumbers
 from .method import Method
 
 ROUNDING = 1e-4  # relative, of noise levels that samplers compute by way of logarithms
@@ -58,7 +58,7 @@ class Turns(Method):
         """Drop the run's levels."""
         self._levels = ()
 
-    def sets(self, active: tuple[int, ...], terms: Sequence[TermSettings]) -> list[tuple[int, ...]]:
+    def sets(self, active: tuple[int, ...], terms: Sequence[TermNumbers]) -> list[tuple[int, ...]]:
         """One for each expert of positive weight."""
         guiding = {i for i in active if terms[i].weight > 0}
         return [acting_in_turn(active, guiding, turn) for turn in range(max(len(guiding), 1))]

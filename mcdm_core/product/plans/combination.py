@@ -22,7 +22,7 @@ from ..rules.coefficients import (
     total_of,
 )
 from ..rules.rule import Rule
-from ..term_settings import TermError, TermSettings
+from ..term_numbers import TermError, TermNumbers
 from .needed_nulls import Remedies, null_enters, why_counted
 
 
@@ -47,7 +47,7 @@ class Combination:
     """The experts of a product and how they are combined, throughout a run.
 
     Attributes:
-        terms: The experts' settings.
+        terms: The experts' numbers.
         rule: How predictions are combined.
         masks: Each expert's mask, values 0…1, in shapes that broadcast to the sample; None is everywhere. Empty if no
             expert has one.
@@ -61,7 +61,7 @@ class Combination:
         remedies: The caller's part of a refusal of a missing null.
     """
 
-    terms: Sequence[TermSettings]
+    terms: Sequence[TermNumbers]
     rule: Rule
     masks: Sequence[Tensor | None] = ()
     masks_on_host: Sequence[Tensor | None] = ()

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..term_settings import TermSettings
+from ..term_numbers import TermNumbers
 
 logger = logging.getLogger(__name__)
 
 
-def warn_of_empty(terms: Sequence[TermSettings], masks: Sequence[Tensor | None]) -> None:
+def warn_of_empty(terms: Sequence[TermNumbers], masks: Sequence[Tensor | None]) -> None:
     """Warn of experts that guide or lend their null, and have a mask that is 0 everywhere.
 
     Args:
-        terms: The settings of all experts.
+        terms: The numbers of all experts.
         masks: Each expert's mask; None covers everything.
     """
     for term, mask in zip(terms, masks, strict=True):
@@ -25,11 +25,11 @@ def warn_of_empty(terms: Sequence[TermSettings], masks: Sequence[Tensor | None])
             )
 
 
-def warn_of_uncovered(terms: Sequence[TermSettings], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:
+def warn_of_uncovered(terms: Sequence[TermNumbers], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:
     """Warn if a part of the picture is covered by no mask of an expert that guides; those of weight 0 don't.
 
     Args:
-        terms: The settings of all experts.
+        terms: The numbers of all experts.
         active: Indices of the experts that act.
         masks: Each expert's mask, of shapes that broadcast to one another; None covers everything.
 

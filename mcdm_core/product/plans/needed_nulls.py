@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..rules.coefficients import Coefficient, Coefficients, anywhere, total_of
 from ..rules.rule import Rule
-from ..term_settings import TermSettings
+from ..term_numbers import TermNumbers
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,11 @@ def null_enters(rule: Rule, coefficients: Coefficients, owners: Sequence[int], w
     return rule.needs_null(weight, reliability, coefficients.total) or (wanted and anywhere(reliability != 0))
 
 
-def why_counted(
-    term: TermSettings, rule: Rule, total: Coefficient, wanted: bool, remedies: Remedies
-) -> tuple[str, str]:
+def why_counted(term: TermNumbers, rule: Rule, total: Coefficient, wanted: bool, remedies: Remedies) -> tuple[str, str]:
     """Why an expert's null enters the result, and what to do other than give it.
 
     Args:
-        term: The expert's settings.
+        term: The expert's numbers.
         rule: How predictions are combined.
         total: W.
         wanted: Whether the caller wants U even where the weights sum to 1.

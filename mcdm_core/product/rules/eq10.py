@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..term_settings import TermSettings
+from ..term_numbers import TermNumbers
 from .checks import check_present, check_sum, checked_coefficients, common_sample
 from .coefficients import Coefficient, Coefficients, anywhere, everywhere, is_one
 from .rule import PredictionList, Rule, add_weighted
@@ -90,7 +90,7 @@ def needs_null(weight: Coefficient, reliability: Coefficient, total: Coefficient
     return anywhere(torch.as_tensor(reliability != 0) & shared)
 
 
-def _why(term: TermSettings, total: Coefficient) -> tuple[str, str]:
+def _why(term: TermNumbers, total: Coefficient) -> tuple[str, str]:
     weights = "don't sum to 1 everywhere" if isinstance(total, Tensor) else f"sum to {total:g}"
     return (
         f"because its reliability is {term.reliability:g} and the weights {weights}",

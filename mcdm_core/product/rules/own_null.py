@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..term_settings import TermSettings
+from ..term_numbers import TermNumbers
 from .checks import check_present, check_sum, checked_coefficients, common_sample
 from .coefficients import Coefficient, Coefficients, differs
 from .rule import PredictionList, Rule, add_weighted
@@ -99,7 +99,7 @@ def needs_own_null(weight: Coefficient, reliability: Coefficient, total: Coeffic
     return differs(reliability, weight)
 
 
-def _why(term: TermSettings, total: Coefficient) -> tuple[str, str]:
+def _why(term: TermNumbers, total: Coefficient) -> tuple[str, str]:
     return (
         f"because its weight is {term.weight:g} and its reliability {term.reliability:g}",
         "or set both to 0",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..term_settings import TermSettings
+from ..term_numbers import TermNumbers
 from .coefficients import Coefficient, Coefficients
 
 PredictionList = Sequence[Tensor | None]
@@ -25,14 +25,14 @@ class Rule:
             it is C. Nothing is checked: a run's plan has done that.
         needs_null: Whether a null enters the result, given the sums of w and of a of the experts that share it, and W.
         always_combines_nulls: Whether reliabilities matter even where the weights sum to 1.
-        why: Parts of the refusal of a product that lacks an expert's null, given its settings and W: why the null is
+        why: Parts of the refusal of a product that lacks an expert's null, given its numbers and W: why the null is
             needed, and what to do other than give it.
     """
 
     pair: Pair
     needs_null: Callable[[Coefficient, Coefficient, Coefficient], bool]
     always_combines_nulls: bool
-    why: Callable[[TermSettings, Coefficient], tuple[str, str]]
+    why: Callable[[TermNumbers, Coefficient], tuple[str, str]]
 
 
 def add_weighted(start: Tensor, predictions: Sequence[Tensor | None], coefficients: Sequence[Coefficient]) -> Tensor:

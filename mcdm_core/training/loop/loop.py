@@ -70,8 +70,8 @@ def learning_rate_factor(step: int, config: DescentConfig) -> float:
     return max(min(1.0, warmup, decay), 0.0)
 
 
-def decisive_settings(config: RunConfig) -> dict[str, Any]:
-    """The settings that influence the trained weights, as JSON reads them back."""
+def decisive_values(config: RunConfig) -> dict[str, Any]:
+    """The values of a configuration that influence the trained weights, as JSON reads them back."""
     values = {name: value for name, value in asdict(config).items() if name not in _WITHOUT_INFLUENCE}
     if values.get("data", {}).get("kind") == "folder":
         values["report"] = {"held_out": config.report.held_out}  # held-out pictures are taken out of the folder
@@ -149,7 +149,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
             "step": self.step,
             "losses": [list(losses) for losses in self.losses],
             "earlier": self.earlier,
-            "config": json.dumps(decisive_settings(self.config)),
+            "config": json.dumps(decisive_values(self.config)),
         }
 
     def resume(self) -> None:
@@ -200,7 +200,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
 
     def _check_same(self, saved: dict[str, Any], step: int) -> None:
         """Refuse a changed configuration, unless to more of the same: `earlier` says how to get the weights again."""
-        own = decisive_settings(self.config)
+        own = decisive_values(self.config)
         differing = [name for name in {**own, **saved} if own.get(name) != saved.get(name)]
         if not differing:
             return

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ....mcdm_core.product.curve import Curve
 from ....mcdm_core.product.methods.method import Setting
-from ....mcdm_core.product.term_settings import TermSettings
+from ....mcdm_core.product.term_numbers import TermNumbers
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -25,7 +25,7 @@ PRODUCT_KEY = "mcdm_product"  # key of the wrapper with which Product as Model m
 
 
 @dataclass(frozen=True, eq=False)
-class ExpertInput(TermSettings):
+class ExpertInput(TermNumbers):
     """One expert of a product, as the user wired it; a product is a tuple of these, the reference expert first.
 
     Attributes:
@@ -36,12 +36,12 @@ class ExpertInput(TermSettings):
             everywhere.
         vae: ComfyUI's VAE of its latents; needed if the experts' samples are of several spaces.
         place: The expert's place in the chain, from 1.
-        node: Id of the node that has its settings; None for an expert that no node made.
+        node: Id of the node that has its inputs; None for an expert that no node made.
         settings: Settings of methods for the whole product, from nodes after this expert; see `settings_of`.
         on_worker: Whether its network is on another machine.
 
     Raises:
-        ValueError: See `TermSettings`; or a condition is missing.
+        ValueError: See `TermNumbers`; or a condition is missing.
     """
 
     model: ModelPatcher
@@ -85,21 +85,21 @@ def with_schedule(experts: Experts, sigma_start: float, sigma_end: float, weight
     """The chain with a window in noise levels and a weight curve for its last expert.
 
     Raises:
-        ValueError: If they cannot be used, see `TermSettings`.
+        ValueError: If they cannot be used, see `TermNumbers`.
     """
     *before, last = experts
     return *before, replace(last, sigma_start=sigma_start, sigma_end=sigma_end, weight_curve=weight_curve)
 
 
 def with_setting(experts: Experts, setting: Setting) -> Experts:
-    """The chain with settings of a method for its product; more experts can still be added to it."""
+    """The chain with a method's setting for its product; more experts can still be added to it."""
     *before, last = experts
     others = (other for other in last.settings if type(other) is not type(setting))
     return *before, replace(last, settings=(*others, setting))
 
 
 def settings_of(experts: Experts) -> list[Setting]:
-    """The methods' settings for the product of a chain; for each method the last along the chain."""
+    """The settings of methods for the product of a chain; for each method the last along the chain."""
     return [*{type(setting): setting for expert in experts for setting in expert.settings}.values()]
 
 

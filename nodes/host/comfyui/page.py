@@ -18,7 +18,7 @@ from comfy_execution.utils import get_executing_context
 
 import nodes
 
-from ....mcdm_core.product.term_settings import TermError
+from ....mcdm_core.product.term_numbers import TermError
 
 WARNING = "mcdm.warning"
 """Event: what a node warned of while it ran."""
@@ -100,7 +100,7 @@ def refusals_at_experts(node_of: Callable[[int, str], str | None]) -> Iterator[N
     try:
         yield
     except TermError as error:
-        node, running = node_of(error.index, error.setting), running_prompt()
+        node, running = node_of(error.index, error.input), running_prompt()
         if node is not None and running is not None:
             running.page.send(_REFUSAL, running.about(node, str(error)))
         raise

@@ -30,7 +30,7 @@ _MODEL_TYPES = {"v": comfy.model_base.ModelType.V_PREDICTION}
 
 
 class ExpertConfig(comfy.supported_models_base.BASE):
-    """The settings that `BaseModel` needs for a network that is built elsewhere."""
+    """The configuration that `BaseModel` needs of a network that is built elsewhere."""
 
     def __init__(self, dtype: torch.dtype, latent_format: comfy.latent_formats.LatentFormat):
         super().__init__({"disable_unet_model_creation": True, "dtype": dtype})

@@ -20,7 +20,7 @@ from ..chain.expert_chain import Experts
 from ..comfyui.latents import concatenate, with_samples
 from ..comfyui.page import refusals_at_experts
 from ..run.guider import ProductGuider
-from ..run.ksampler import Settings, sample, start, warn_of_sampler
+from ..run.ksampler import Widgets, sample, start, warn_of_sampler
 from .grid_tiles import TILE, check_vae, decode_tiles, tiles_of, to_image
 from .shown_names import shown_names
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 def sample_sweep(
     experts: Experts,
     sweep: Sweep,
-    settings: Settings,
+    widgets: Widgets,
     latent: dict[str, Any],
     vae: Any,
     reference: Tensor | None = None,
@@ -42,7 +42,7 @@ def sample_sweep(
     Args:
         experts: The chain.
         sweep: The grid.
-        settings: How to sample each cell.
+        widgets: How to sample each cell.
         latent: ComfyUI's LATENT from which each cell starts, with its noise mask and batch indices, if any.
         vae: VAE of the samples.
         reference: IMAGE to show above the grids: each gets its picture of the same index, or else the last.
@@ -55,9 +55,9 @@ def sample_sweep(
         ValueError: If some cell's experts cannot be combined, or the VAE doesn't fit; before any network is called.
     """
     check_vae(experts[0], vae, latent["samples"])
-    run = _Run(experts, sweep, settings, latent)
+    run = _Run(experts, sweep, widgets, latent)
     run.check()
-    warn_of_sampler(experts, settings)
+    warn_of_sampler(experts, widgets)
     try:
         run.sample()
     except comfy.model_management.InterruptProcessingException:
@@ -77,18 +77,18 @@ class _Run:
         finished: Samples of the finished cells.
     """
 
-    def __init__(self, experts: Experts, sweep: Sweep, settings: Settings, latent: dict[str, Any]):
+    def __init__(self, experts: Experts, sweep: Sweep, widgets: Widgets, latent: dict[str, Any]):
         self._guider = ProductGuider(sweep.as_swept(experts))
         self._experts = self._guider.experts  # the guider may have put some on clones
         self._sweep = sweep
-        self._settings = settings
+        self._widgets = widgets
         self._latent = latent
         self.finished: dict[Cell, Tensor] = {}
 
     def check(self) -> None:
         """Refuse a sweep with a cell that could not be sampled."""
         self._sweep.check(self._experts)
-        noise, _, sampling = start(self._guider, self._sweep.seeds[0], self._settings, self._latent)
+        noise, _, sampling = start(self._guider, self._sweep.seeds[0], self._widgets, self._latent)
         if len(sampling.sigmas) == 0:
             return
         with refusals_at_experts(self._guider.node_of):
@@ -101,12 +101,12 @@ class _Run:
     def sample(self) -> None:
         """Sample all cells."""
         cells = self._sweep.cells()
-        report = latent_preview.prepare_callback(self._guider.model_patcher, len(cells) * self._settings.steps)
+        report = latent_preview.prepare_callback(self._guider.model_patcher, len(cells) * self._widgets.steps)
         for index, cell in enumerate(cells):
             comfy.model_management.throw_exception_if_processing_interrupted()
             self._set(cell)
             callback = _within_grid(report, index, len(cells))
-            self.finished[cell] = sample(self._guider, cell.seed, self._settings, self._latent, callback)["samples"]
+            self.finished[cell] = sample(self._guider, cell.seed, self._widgets, self._latent, callback)["samples"]
 
     def _set(self, cell: Cell) -> None:
         self._guider.experts = self._sweep.at(self._experts, cell)

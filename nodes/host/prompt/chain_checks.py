@@ -18,7 +18,7 @@ from ....mcdm_core.product.rules.eq10 import EQ10
 from ....mcdm_core.product.rules.rule import Rule
 from ....mcdm_core.product.spaces import JointSpaces, Space
 from ....mcdm_core.product.span import Span
-from ....mcdm_core.product.term_settings import TermError
+from ....mcdm_core.product.term_numbers import TermError
 from ....mcdm_core.sampling.sweep import Sweep, Varied
 from ....mcdm_core.sampling.sweep_texts import parse_factors, parse_values, read_sweep, seeds_from
 from ..chain.attachments import REMEDIES
@@ -82,7 +82,7 @@ def check_schedule(node: QueuedNode) -> Fault | None:
 
 
 def check_setting(node: QueuedNode) -> Fault | None:
-    """Whether a node's settings of a method can be used: its span, and each of its other numbers."""
+    """Whether the setting that a method's node makes can be used: its span, and each of its other numbers."""
     kind = SETTING_NODES[node.class_type]
     parts = {each.name: [each.name] for each in fields(kind)}
     for start, end in (("start", "end"), ("sigma_start", "sigma_end")):  # judged together
@@ -161,9 +161,9 @@ def _check_combination(
 
     Args:
         rule: How they are combined.
-        settings: The settings of methods that certainly take effect.
+        settings: Those of methods that certainly take effect.
         spaces: For each expert the number of its latent space.
-        terms: The experts' settings, of a run from the highest noise level to 0 if not all act all the time.
+        terms: The experts' numbers, of a run from the highest noise level to 0 if not all act all the time.
     """
     is_whole = all(term.is_whole for term in terms)
     combination = Combination(

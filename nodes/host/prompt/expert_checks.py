@@ -41,7 +41,7 @@ def check_encoder(node: QueuedNode, given: str) -> Fault | None:
 
 def check_expert(node: QueuedNode) -> Fault | None:
     """Whether an expert's numbers, condition, null and pictures can be used; samplers check its products."""
-    if fault := first_fault(_setting_trials(node)):
+    if fault := first_fault(_number_trials(node)):
         return fault
     encoder = encoder_of(node.source("model"))
     if encoder is None or encoder.kind == "none":
@@ -59,18 +59,18 @@ def check_remote_expert(node: QueuedNode) -> Fault | None:
     return check_expert(node)
 
 
-def _setting_trials(node: QueuedNode) -> Iterator[tuple[str, Trial]]:
+def _number_trials(node: QueuedNode) -> Iterator[tuple[str, Trial]]:
     """Trials of an expert's numbers, and of a weight without a condition."""
     known, window = node.numbers(("weight", "reliability")), node.numbers(("start", "end"))
     for name, value in known.items():
-        yield name, partial(_settings, node, {name: value})
+        yield name, partial(_term, node, {name: value})
     if "weight" in known:
         has_condition = "condition" in node.inputs
-        yield "condition", lambda: _settings(node, known).check_condition(has_condition, CONNECT_CONDITION)
-    yield ("end" if window.get("end", 1.0) < 1 else "start"), partial(_settings, node, window)
+        yield "condition", lambda: _term(node, known).check_condition(has_condition, CONNECT_CONDITION)
+    yield ("end" if window.get("end", 1.0) < 1 else "start"), partial(_term, node, window)
 
 
-def _settings(node: QueuedNode, numbers: dict[str, Any]) -> QueuedTerm:
+def _term(node: QueuedNode, numbers: dict[str, Any]) -> QueuedTerm:
     return QueuedTerm(name=Name(node.title), **numbers)
 
 

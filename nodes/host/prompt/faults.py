@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from ....mcdm_core.product.term_settings import TermError
+from ....mcdm_core.product.term_numbers import TermError
 from .queued_chain import QueuedExpert
 from .queued_prompt import QueuedNode
 
@@ -53,7 +53,7 @@ def fault_of_experts(experts: Sequence[QueuedExpert], trial: Trial) -> Fault | N
     try:
         trial()
     except TermError as error:
-        return Fault(error.setting, str(error), experts[error.index].node.id)
+        return Fault(error.input, str(error), experts[error.index].node.id)
     except ValueError as error:
         return Fault("experts", str(error))
     return None

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ....mcdm_core.product.methods.method import Setting
-from ....mcdm_core.product.term_settings import NUMBERS, TermSettings
+from ....mcdm_core.product.term_numbers import NUMBERS, TermNumbers
 from ..spaces.checks import InSpace
 from .loaders import encoder_of, loader_of, space_of
 from .node_ids import EXPERT, EXPERT_REMOTE, PRODUCT_MODEL, SCHEDULE, SETTING_NODES
@@ -19,7 +19,7 @@ from .queued_prompt import QueuedNode, once_a_prompt, prompt_nodes
 _EXPERTS = (EXPERT, EXPERT_REMOTE)
 _CHAINED = (*_EXPERTS, SCHEDULE, *SETTING_NODES)
 _UNSCHEDULED = {"sigma_start": 0.0, "sigma_end": 0.0}  # an expert's noise levels without Schedule (Expert)
-_NUMBERS = tuple(name for name in NUMBERS if name != "weight_curve")  # the settings that are single numbers
+_NUMBERS = tuple(name for name in NUMBERS if name != "weight_curve")  # those that are no curve
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Name:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QueuedTerm(TermSettings):
-    """An expert's settings in a product, in the place of a run's `ExpertInput`.
+class QueuedTerm(TermNumbers):
+    """An expert's numbers in a product, in the place of a run's `ExpertInput`.
 
     Attributes:
         name: What messages call the expert.
@@ -77,7 +77,7 @@ class QueuedExpert:
     """An expert of a product.
 
     Attributes:
-        node: The node with the settings, those of Schedule (Expert) included; Product as Model for its reference.
+        node: The node with its inputs, those of Schedule (Expert) included; Product as Model for its reference.
         name: What messages call it.
     """
 
@@ -107,7 +107,7 @@ class QueuedExpert:
 
     @property
     def term(self) -> QueuedTerm | None:
-        """The expert's settings, if all of them are known, it acts everywhere, and no noise level limits it."""
+        """The expert's numbers, if all of them are known, it acts everywhere, and no noise level limits it."""
         numbers = self.node.numbers(_NUMBERS)
         is_known = len(numbers) == len(_NUMBERS) and not any(numbers[name] for name in _UNSCHEDULED)
         if is_known and "mask" not in self.node.inputs and not self.node.inputs.get("weight_curve"):
@@ -152,7 +152,7 @@ class QueuedChain:
 
     @cached_property
     def terms(self) -> tuple[QueuedTerm, ...]:
-        """The experts' settings, if all are known and none is limited to a place or to noise levels; else none."""
+        """The experts' numbers, if all are known and none is limited to a place or to noise levels; else none."""
         terms = [expert.term for expert in self.experts]
         return () if None in terms else tuple(filter(None, terms))
 

@@ -117,12 +117,12 @@ class ProductGuider(comfy.samplers.CFGGuider):
         shapes = [part.shape for part in parts]
         planner_of(self.experts, self.rule, pack(parts), shapes, noise.device, sigmas, spaces)
 
-    def node_of(self, index: int, setting: str) -> str | None:
+    def node_of(self, index: int, name: str) -> str | None:
         """Id of the node that has an input of an expert; None if it isn't known, or is the node that runs.
 
         Args:
             index: The expert's.
-            setting: The input, see `TermError`.
+            name: The input's name, see `TermError`.
         """
         return self.experts[index].node
 
@@ -180,8 +180,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         try:
             plan.methods.begin(levels_of(sigmas), [0] if null_is_read(self.experts) else [])
             models.start(partial(self.levels_met_by, sigmas=sigmas))
-            settings = {"denoise_mask": denoise_mask, "seed": seed, "latent_shapes": shapes}
-            processed = models.process(self.conds, plan.sample, noise, latent_image, settings)
+            arguments = {"denoise_mask": denoise_mask, "seed": seed, "latent_shapes": shapes}
+            processed = models.process(self.conds, plan.sample, noise, latent_image, arguments)
             self.conds = conds_of(self.conds, 0)
             if models.workers is not None:
                 start = Start(noise, latent_image, denoise_mask, sigmas, seed)

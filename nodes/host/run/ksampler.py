@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 _NOISY = ("ancestral", "sde", "ddpm", "lcm", "seeds", "sa_solver")  # in the names of samplers that add noise
 
 
-class Settings(NamedTuple):
-    """Widgets of KSampler beside the seed.
+class Widgets(NamedTuple):
+    """The widgets of KSampler beside the seed.
 
     Attributes:
         steps: Sampling steps.
@@ -39,32 +39,32 @@ class Settings(NamedTuple):
     denoise: float
 
 
-def warn_of_sampler(experts: Experts, settings: Settings) -> None:
+def warn_of_sampler(experts: Experts, widgets: Widgets) -> None:
     """Say so where an expert wants noise at every step, and the sampler adds none.
 
     Args:
         experts: The chain.
-        settings: How it is sampled.
+        widgets: How it is sampled.
     """
     wanting = [expert.label for expert in experts if getattr(expert.model.model, "wants_noise", False)]
-    if wanting and not any(part in settings.sampler_name for part in _NOISY):
+    if wanting and not any(part in widgets.sampler_name for part in _NOISY):
         logger.warning(
             "%s follows its caption better with noise added at every step, and the sampler %s adds none; choose "
             "euler_ancestral.",
             wanting[0][:1].upper() + wanting[0][1:],
-            settings.sampler_name,
+            widgets.sampler_name,
         )
 
 
 def start(
-    guider: ProductGuider, seed: int, settings: Settings, latent: dict[str, Any]
+    guider: ProductGuider, seed: int, widgets: Widgets, latent: dict[str, Any]
 ) -> tuple[Tensor, Tensor, comfy.samplers.KSampler]:
     """The start of a run.
 
     Args:
         guider: The product; its first expert gives the noise levels.
         seed: Seed of the start noise.
-        settings: How to sample.
+        widgets: How to sample.
         latent: ComfyUI's LATENT, with its batch indices if there are.
 
     Returns:
@@ -75,11 +75,11 @@ def start(
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
     sampling = comfy.samplers.KSampler(
         model,
-        steps=settings.steps,
+        steps=widgets.steps,
         device=model.load_device,
-        sampler=settings.sampler_name,
-        scheduler=settings.scheduler,
-        denoise=settings.denoise,
+        sampler=widgets.sampler_name,
+        scheduler=widgets.scheduler,
+        denoise=widgets.denoise,
         model_options=model.model_options,
     )
     return noise, samples, sampling
@@ -88,7 +88,7 @@ def start(
 def sample(
     guider: ProductGuider,
     seed: int,
-    settings: Settings,
+    widgets: Widgets,
     latent: dict[str, Any],
     callback: Callable[[int, Tensor, Tensor, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def sample(
     Args:
         guider: The product; its first expert gives the noise levels.
         seed: Seed of the start noise.
-        settings: How to sample.
+        widgets: How to sample.
         latent: ComfyUI's LATENT, with its noise mask and batch indices if there are.
         callback: Is told of each step, as ComfyUI's; None shows progress and previews of this run.
 
@@ -107,14 +107,14 @@ def sample(
     Raises:
         ValueError: If the experts cannot be combined; before any network is called.
     """
-    noise, samples, sampling = start(guider, seed, settings, latent)
+    noise, samples, sampling = start(guider, seed, widgets, latent)
     result = guider.sample(
         noise,
         samples,
         comfy.samplers.sampler_object(sampling.sampler),
         sampling.sigmas,
         denoise_mask=latent.get("noise_mask"),
-        callback=callback or latent_preview.prepare_callback(guider.model_patcher, settings.steps),
+        callback=callback or latent_preview.prepare_callback(guider.model_patcher, widgets.steps),
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )

@@ -102,7 +102,7 @@ class ModelsOfRun:
             return self._load(load, model, noise_shape, conds, *args, **kwargs)
 
     def process(
-        self, conds: Conds, sample: JointSample, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]
+        self, conds: Conds, sample: JointSample, noise: Tensor, latent_image: Tensor, arguments: dict[str, Any]
     ) -> list[Conds]:
         """Process the conditioning of the experts after the first, each against its own MODEL.
 
@@ -111,16 +111,16 @@ class ModelsOfRun:
             sample: The samples of the run, in the latent spaces of its experts.
             noise: The start noise, shape (B, C, …).
             latent_image: The latent that came in, before any model's scaling.
-            settings: Further arguments of `prepared.process`, "latent_shapes" among them.
+            arguments: Further arguments of `prepared.process`, "latent_shapes" among them.
         """
         of_models: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self.others}
         of_models[self._reference] = conds
         processed = []
         for index, expert in enumerate(self.experts[1:], start=1):
             own = self.spaces.with_areas(expert.model, conds_of(of_models[expert.model], index))
-            own_noise, own_latent, own_settings = sample.start_of(expert.model, noise, latent_image, settings)
-            expert.model.model.latent_shapes = own_settings["latent_shapes"]
-            process_own = partial(process, expert.model, own, own_noise, own_latent, **own_settings)
+            own_noise, own_latent, own_arguments = sample.start_of(expert.model, noise, latent_image, arguments)
+            expert.model.model.latent_shapes = own_arguments["latent_shapes"]
+            process_own = partial(process, expert.model, own, own_noise, own_latent, **own_arguments)
             # As that MODEL: a clone may have a schedule of its own, and a family may ask layers for its conditioning.
             processed.append(self.weights.ask_layers(expert.model, process_own))
             self._cleanups.callback(comfy.sampler_helpers.cleanup_models, processed[-1], [])

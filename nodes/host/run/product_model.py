@@ -21,7 +21,7 @@ from .guider import ProductGuider
 # Methods of a guider that a run that was taken over never calls, so that a guider with one of its own is refused.
 _LEFT_OUT = ("outer_sample", "inner_sample", "__call__", "outer_predict_noise")
 
-# What the node that makes the MODEL has of the reference expert's settings.
+# What the node that makes the MODEL has of the reference expert's inputs.
 _OWN_INPUTS = ("model", "reliability", "vae")
 
 # Nodes that make a guider of their own, by its class, and how they take another.
@@ -128,9 +128,9 @@ class _HostedGuider(ProductGuider):
             rest = WrapperExecutor.new_class_executor(self.outer_sample, self, executor.wrappers, executor.idx + 1)
             return rest.execute(noise, latent_image, *args, **kwargs)
 
-    def node_of(self, index: int, setting: str) -> str | None:
+    def node_of(self, index: int, name: str) -> str | None:
         """Id of the node that has an input of an expert; the reference's condition, null and weight are the host's."""
-        return super().node_of(index, setting) if index > 0 or setting in _OWN_INPUTS else None
+        return super().node_of(index, name) if index > 0 or name in _OWN_INPUTS else None
 
     def predict_noise(self, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The product's prediction, through the `predict_noise` of the host's class if it has one of its own.

@@ -12,7 +12,7 @@ import comfy.model_base
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ....mcdm_core.product.term_settings import TermError
+from ....mcdm_core.product.term_numbers import TermError
 from ..chain.attachments import check_wrappers, hooks_on_guidance
 from ..chain.expert_chain import LABELS, PRODUCT_KEY, Conditioning, Conds, ExpertInput, Experts
 from ..comfyui.devices import device_of
@@ -74,14 +74,14 @@ def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Ru
 
 
 @contextmanager
-def _mended_by(index: int, setting: str) -> Iterator[None]:
+def _mended_by(index: int, name: str) -> Iterator[None]:
     """Make what is refused inside a `TermError` of an expert's input, but for the size of the run's latent."""
     try:
         yield
     except LatentSizeError:
         raise
     except ValueError as error:
-        raise TermError(str(error), index, setting) from error.__cause__  # the same sentence isn't logged twice
+        raise TermError(str(error), index, name) from error.__cause__  # the same sentence isn't logged twice
 
 
 def _check_nested(experts: Experts) -> None:

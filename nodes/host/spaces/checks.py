@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ....mcdm_core.product.term_settings import TermError
+from ....mcdm_core.product.term_numbers import TermError
 
 ONE_FAMILY = "combine models of one family"
 

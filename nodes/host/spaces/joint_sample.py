@@ -100,7 +100,7 @@ class JointSample:
         return [carried[index] for index in self.spaces.others]
 
     def start_of(
-        self, patcher: ModelPatcher, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]
+        self, patcher: ModelPatcher, noise: Tensor, latent_image: Tensor, arguments: dict[str, Any]
     ) -> tuple[Tensor, Tensor, dict[str, Any]]:
         """What an expert's conditioning is processed with, in the shape of its MODEL's samples.
 
@@ -108,18 +108,18 @@ class JointSample:
             patcher: The MODEL.
             noise: The reference's start noise.
             latent_image: The latent that came in.
-            settings: Further arguments of `process`.
+            arguments: Further arguments of `process`.
 
         Returns:
             The three arguments for this MODEL, the same ones for the reference's space.
         """
         index = self.spaces.index_of(patcher)
         if index == 0:
-            return noise, latent_image, settings
+            return noise, latent_image, arguments
         noise, latent = (self.spaces.framed(patcher, each[index]) for each in (self.noise, self.latents))
         if latent.any():  # `process` scales it anew
             latent = patcher.get_model_object("latent_format").process_out(latent)
-        own = dict(settings)
+        own = dict(arguments)
         if own.get("denoise_mask") is not None:
             own["denoise_mask"] = self.spaces.framed(patcher, self.mask_of(index, own["denoise_mask"]))
         own["latent_shapes"] = [noise.shape]

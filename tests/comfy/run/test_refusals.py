@@ -115,7 +115,7 @@ def test_products_that_cannot_be_sampled(refused, load, chain, node, setup, monk
 
     error = refused(run, match)
     assert len(calls) == 1  # the run that `refused` tries afterwards
-    assert (getattr(error, "index", None), getattr(error, "setting", None)) == MENDED_BY.get(setup, (None, None))
+    assert (getattr(error, "index", None), getattr(error, "input", None)) == MENDED_BY.get(setup, (None, None))
 
 
 @pytest.mark.parametrize(

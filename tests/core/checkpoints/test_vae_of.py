@@ -10,7 +10,7 @@ from mcdm_core.checkpoints import save_expert
 from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder, save_autoencoder
 from mcdm_core.checkpoints.metadata import ExpertMetadata
 from mcdm_core.checkpoints.vae_of import find_vae_of
-from mcdm_core.cli.settings import Settings
+from mcdm_core.cli.sampling_options import SamplingOptions
 from mcdm_core.networks import UNet, UNetConfig
 from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
 from mcdm_core.product.term import Term
@@ -57,7 +57,7 @@ def test_an_expert_finds_the_vae_of_its_latents_by_what_it_encodes(path, vaes):
 
 def test_samples_become_pictures(path):
     expert = load_expert(path)
-    pictures = Settings("2").sample([Term(expert, expert.encoder.null(), expert.encoder.null())], 1, 2)
+    pictures = SamplingOptions("2").sample([Term(expert, expert.encoder.null(), expert.encoder.null())], 1, 2)
     assert pictures.shape == (2, 3, 32, 32)
 
 

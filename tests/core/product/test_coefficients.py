@@ -10,13 +10,13 @@ from mcdm_core.product.plans.combination import Combination, Moment, plan_produc
 from mcdm_core.product.plans.coverage import warn_of_empty, warn_of_uncovered
 from mcdm_core.product.rules.coefficients import Coefficients
 from mcdm_core.product.rules.eq10 import EQ10, guidance_pair
-from mcdm_core.product.term_settings import TermSettings
+from mcdm_core.product.term_numbers import TermNumbers
 
 LEFT = torch.tensor([1.0, 1.0, 0.0, 0.0])
 
 
 @dataclass(frozen=True)
-class Named(TermSettings):
+class Named(TermNumbers):
     """Settings of an expert that has a name."""
 
     label: str = ""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from mcdm_core import Passes, ProductDenoiser, Term, sample_ddim, sample_logic, sample_product
-from mcdm_core.cli.settings import Settings
+from mcdm_core.cli.sampling_options import SamplingOptions
 from mcdm_core.expert.expert import Expert
 from mcdm_core.product.curve import factor_at, progress_at
 from mcdm_core.product.joint_denoiser import JointDenoiser
@@ -387,7 +387,7 @@ def test_the_temperature_of_start_noise_is_that_of_every_space(by):
         if by == "sample_product":
             sample_product(terms, noise, "5", sampler=no_sampler, temperature=temperature)
         else:
-            Settings("5", no_sampler, temperature).sample(terms, 0, 2)
+            SamplingOptions("5", no_sampler, temperature).sample(terms, 0, 2)
     assert torch.equal(starts[1], 0.5 * starts[0])
 
 

@@ -13,7 +13,7 @@ from mcdm_core.product.plans.combination import Combination, Moment, plan_produc
 from mcdm_core.product.plans.windows import active_at, active_sets
 from mcdm_core.product.rules.eq10 import EQ10
 from mcdm_core.product.rules.own_null import OWN_NULL
-from mcdm_core.product.term_settings import TermSettings
+from mcdm_core.product.term_numbers import TermNumbers
 from studies.gaussian import gaussian_expert, label
 
 EXPERT = gaussian_expert([0.0], [1.0])
@@ -109,7 +109,7 @@ def test_masks_on_a_device_are_never_looked_into(rule, weights, guided):
     """Meta tensors can't be. Plans are decided by the same masks on the host; only their maps are made of those."""
     left = (torch.arange(6) < 3).float().expand(1, 1, 4, 6)
     masks, methods = [left, 1 - left], Passes(end=0.5, threshold=1.0).methods(lambda progress: 1 - progress)
-    terms = [TermSettings(weight=weight) for weight in weights]
+    terms = [TermNumbers(weight=weight) for weight in weights]
 
     def made(masks, masks_on_host=()):
         combination = Combination(

@@ -12,7 +12,7 @@ from mcdm_core.cli import sweep as command
 from mcdm_core.cli.main import main
 from mcdm_core.pictures import labelled_grid
 from mcdm_core.pictures.grid import MARGIN
-from mcdm_core.product.term_settings import TermError, TermSettings
+from mcdm_core.product.term_numbers import TermError, TermNumbers
 from mcdm_core.sampling.sweep import (
     NOT_SAMPLED,
     Cell,
@@ -104,7 +104,7 @@ def refuse(*, reliability):
 
 
 def test_a_cell_that_is_refused_names_its_value():
-    sweep, experts = Sweep(0, (0.5, 1.0), (1, 2)), [TermSettings(weight=2.0), TermSettings(weight=2.0)]
+    sweep, experts = Sweep(0, (0.5, 1.0), (1, 2)), [TermNumbers(weight=2.0), TermNumbers(weight=2.0)]
     sweep.check_cells(experts, refuse(reliability=7.0))
     with pytest.raises(ValueError, match="The value 1 leaves this expert no reliability where it acts without"):
         sweep.check_cells(experts, refuse(reliability=0.0))
@@ -115,7 +115,7 @@ def test_experts_that_are_refused_without_the_sweep_are_refused_as_they_are():
         raise TermError("Raise it.", 1, "reliability")
 
     with pytest.raises(TermError, match=r"^Raise it\.$"):
-        Sweep(0, (0.5,), (1,)).check_cells([TermSettings(), TermSettings()], check)
+        Sweep(0, (0.5,), (1,)).check_cells([TermNumbers(), TermNumbers()], check)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_experts_that_are_refused_without_the_sweep_are_refused_as_they_are():
 )
 def test_what_a_value_and_a_factor_set(varied, weights, reliabilities):
     sweep = Sweep(0, (0.75,), (1,), varied, (2.0,))
-    found = sweep.at([TermSettings(weight=2.0), TermSettings(weight=4.0, reliability=3.0)], sweep.cells()[0])
+    found = sweep.at([TermNumbers(weight=2.0), TermNumbers(weight=4.0, reliability=3.0)], sweep.cells()[0])
     assert tuple(expert.weight for expert in found) == tuple(2 * w for w in weights)
     assert tuple(expert.reliability for expert in found) == reliabilities
 
@@ -148,13 +148,13 @@ def test_grids_without_cells_or_too_large_are_refused(grid):
 
 def test_an_expert_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="from 1 to 2 to sweep and got 3"):
-        Sweep(2, (0.0,), (1,)).check([TermSettings(), TermSettings()])
+        Sweep(2, (0.0,), (1,)).check([TermNumbers(), TermNumbers()])
 
 
 @pytest.mark.parametrize(("weight", "warned"), [(0.5, True), (2.0, False)])
 def test_a_reliability_without_effect_is_said(weight, warned, caplog):
     with caplog.at_level(logging.WARNING):
-        Sweep(0, (0.0, 1.0), (1,)).check([TermSettings(weight=weight), TermSettings(weight=0.5)])
+        Sweep(0, (0.0, 1.0), (1,)).check([TermNumbers(weight=weight), TermNumbers(weight=0.5)])
     assert ("changes nothing" in caplog.text) is warned
 
 
@@ -200,7 +200,7 @@ def test_an_expert_without_others_shares_with_nobody():
 @pytest.mark.parametrize("varied", Varied)
 def test_a_weight_of_its_own_that_counts_in_no_cell_is_that_of_one(varied):
     sweep = Sweep(1, (0.25, 1.0, 0.0), (5,), varied)
-    experts = [TermSettings(weight=2.0), TermSettings(weight=0.0)]
+    experts = [TermNumbers(weight=2.0), TermNumbers(weight=0.0)]
     swept = sweep.as_swept(experts)
     assert [expert.weight for expert in swept] == [2.0, 1.0 if varied is Varied.ABSOLUTE else 0.0]
     assert all(sweep.at(swept, cell) == sweep.at(experts, cell) for cell in sweep.cells())

@@ -6,7 +6,7 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 import torch
 
-from mcdm_core.cli.settings import check_device
+from mcdm_core.cli.sampling_options import check_device
 from mcdm_core.system.failures import BAD_USE, FAILED, ForeseenError, WriteError, foreseen
 
 

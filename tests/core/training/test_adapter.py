@@ -14,7 +14,7 @@ from mcdm_core.training.config import load_config
 from mcdm_core.training.expert.objective import Objective, trained_schedule
 from mcdm_core.training.expert.run import train_expert
 from mcdm_core.training.folder.reading import read_folder
-from mcdm_core.training.loop.loop import decisive_settings
+from mcdm_core.training.loop.loop import decisive_values
 
 from ...support.tiny_runs import write_config, write_folder
 
@@ -75,7 +75,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(base, tmp_path):
     train_expert(write(tmp_path, steps=2, optimizer=constant), tmp_path / "runs")
     state = torch.load(tmp_path / "runs" / "mine" / "state.pt")
     config = load_config(write(tmp_path, optimizer=constant))
-    torch.save(state | {"config": json.dumps(decisive_settings(config))}, tmp_path / "runs" / "mine" / "state.pt")
+    torch.save(state | {"config": json.dumps(decisive_values(config))}, tmp_path / "runs" / "mine" / "state.pt")
     resumed = load_file(train_expert(tmp_path / "mine.toml", tmp_path / "runs", "state"))
     expected = load_file(whole)
     assert expected.keys() == resumed.keys()

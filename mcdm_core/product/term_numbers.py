@@ -1,4 +1,4 @@
-"""An expert's settings in a product: weight, reliability, and when it acts."""
+"""An expert's numbers in a product: weight, reliability, and when it acts."""
 
 import math
 from dataclasses import dataclass, fields
@@ -9,24 +9,24 @@ from .span import Span
 
 
 class TermError(ValueError):
-    """Experts that can't be combined, where a setting of one of them mends that.
+    """Experts that can't be combined, where an input of one of them mends that.
 
     Args:
         sentence: For the user.
         index: The expert's, among those of the product.
-        setting: What of it mends that, such as "weight", "null", "vae" or "model".
+        name: The input of it that mends that, such as "weight", "null", "vae" or "model".
     """
 
     # With defaults, since an exception that comes from another process is made anew by its sentence alone.
-    def __init__(self, sentence: str, index: int = 0, setting: str = ""):
+    def __init__(self, sentence: str, index: int = 0, name: str = ""):
         super().__init__(sentence)
         self.index = index
-        self.setting = setting
+        self.input = name
 
 
 @dataclass(frozen=True, kw_only=True)
-class TermSettings(Span):
-    """An expert's settings in a product: how strongly it pulls, how far it is trusted, and when it acts.
+class TermNumbers(Span):
+    """An expert's numbers in a product: how strongly it pulls, how far it is trusted, and when it acts.
 
     Every class of experts in a product derives from this one, so that unusable numbers are refused in one place. An
     expert acts within the span of `start`, `end`, `sigma_start` and `sigma_end`, see `Span`.
@@ -71,7 +71,7 @@ class TermSettings(Span):
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """The settings by name, to make another record of them."""
+        """The numbers by name, to make another record of them."""
         return {name: getattr(self, name) for name in NUMBERS}
 
     def check_condition(self, given: bool, give: str = "Give it a condition") -> None:
@@ -91,5 +91,5 @@ class TermSettings(Span):
             )
 
 
-NUMBERS = tuple(field.name for field in fields(TermSettings))
-"""Names of the settings."""
+NUMBERS = tuple(field.name for field in fields(TermNumbers))
+"""Their names."""

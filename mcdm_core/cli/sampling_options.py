@@ -22,7 +22,7 @@ from .values import finite, seed
 
 
 @dataclass(frozen=True)
-class Settings:
+class SamplingOptions:
     """How a product is sampled.
 
     Attributes:
@@ -92,7 +92,7 @@ class Settings:
 
 
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--seed` and the options that `settings_of` reads."""
+    """Add `--seed` and the options that `sampling_options_of` reads."""
     parser.add_argument("--seed", type=seed, default=0, help="seed of the noise (0)")
     parser.add_argument("--steps", default="100", help='number of steps, or a spacing such as "ddim50" (100)')
     parser.add_argument(
@@ -126,13 +126,13 @@ def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:
     )
 
 
-def settings_of(options: argparse.Namespace) -> Settings:
+def sampling_options_of(options: argparse.Namespace) -> SamplingOptions:
     """Read the options of `add_sampling_options`.
 
     Raises:
-        ValueError: If `--eta` is given to another sampler than DDIM, or as `Settings.check` and the settings of
-            methods.
-        ForeseenError: As `Settings.check`.
+        ValueError: If `--eta` is given to another sampler than DDIM, or as `SamplingOptions.check` and the settings
+            of methods.
+        ForeseenError: As `SamplingOptions.check`.
     """
     sampler = SAMPLERS[options.sampler]
     if options.eta is not None:
@@ -142,15 +142,15 @@ def settings_of(options: argparse.Namespace) -> Settings:
                 "noise it adds; leave --eta out, or choose ddim."
             )
         sampler = functools.partial(sample_ddim, eta=options.eta)
-    settings = Settings(
+    sampling = SamplingOptions(
         options.steps,
         sampler,
         options.temperature,
         options.device,
         tuple(_setting_of(kind, options) for kind in SETTINGS),
     )
-    settings.check()
-    return settings
+    sampling.check()
+    return sampling
 
 
 def _setting_of(kind: type[Setting], options: argparse.Namespace) -> Setting:
