@@ -43,7 +43,7 @@ def denoise_input(tooltip: str) -> io.Float.Input:
 
 
 def scores_input() -> io.Boolean.Input:
-    """Whether samples carry scores, every expert's lift of them."""
+    """Whether samples carry every expert's lift score of them."""
     return io.Boolean.Input(
         "scores",
         default=False,

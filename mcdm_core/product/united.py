@@ -30,7 +30,7 @@ class UnitedDenoiser(ABC):
     Args:
         terms: At least one.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
-        settings: Settings of methods beyond the paper, see `registry`, or methods themselves, such as `Lifts`; earlier
+        settings: Those of methods beyond the paper, see `registry`, or methods themselves, as `LiftScores`; earlier
             predictions stand in for passes only within `running`.
 
     Attributes:

@@ -1,11 +1,11 @@
 """Choosing among finished samples: those that every expert finds likelier with its condition than without.
 
-By the lift of CompLift, see `mcdm_core.product.methods.lifts`.
+By the lift scores of CompLift, see `mcdm_core.product.methods.lift_scores`.
 """
 
 from torch import Tensor
 
-from ..product.methods.lifts import least_lifts
+from ..product.methods.lift_scores import least_scores
 
 
 def check_choice(count: int, batch: int) -> None:
@@ -26,11 +26,11 @@ def check_choice(count: int, batch: int) -> None:
         )
 
 
-def choose(lifts: Tensor, count: int) -> Tensor:
-    """The samples whose smallest lift is largest.
+def choose(scores: Tensor, count: int) -> Tensor:
+    """The samples whose smallest score is largest.
 
     Args:
-        lifts: Shape (B, N); a sample that no expert covers has infinite lifts only, and comes last.
+        scores: Lift scores, shape (B, N); a sample that no expert covers has infinite ones only, and comes last.
         count: How many to keep.
 
     Returns:
@@ -39,5 +39,5 @@ def choose(lifts: Tensor, count: int) -> Tensor:
     Raises:
         ValueError: As `check_choice`.
     """
-    check_choice(count, len(lifts))
-    return least_lifts(lifts).argsort(descending=True, stable=True)[:count]
+    check_choice(count, len(scores))
+    return least_scores(scores).argsort(descending=True, stable=True)[:count]

@@ -12,7 +12,7 @@ from ..diffusion.schedule import NoiseSchedule, Schedule
 from ..expert.expert import Expert
 from ..product.denoiser import ProductDenoiser
 from ..product.joint_denoiser import JointDenoiser, several_spaces
-from ..product.methods.lifts import Lifts
+from ..product.methods.lift_scores import LiftScores
 from ..product.methods.method import Method, Setting
 from ..product.rules.eq10 import EQ10
 from ..product.rules.rule import Rule
@@ -74,7 +74,7 @@ def sample_product(
         callback: See `Callback`.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
         settings: Settings of methods beyond the paper: `Passes(threshold=0.98, refresh=3)`, say, which skips passes. Or
-            methods themselves: `Lifts(terms)` measures how far the experts lift the samples, by the run's own passes.
+            methods themselves: `LiftScores(terms)` scores the samples by the experts, by the run's own passes.
         temperature: Factor of the start noise, in every space; published upsamplers want 0.997.
         **options: Options of the sampler, such as `eta` of DDIM.
 
@@ -141,13 +141,13 @@ def denoiser_of(
     """The product that `sample_product` samples from, of one space or several.
 
     Raises:
-        ValueError: If the experts cannot be combined, or lifts are asked of several spaces.
+        ValueError: If the experts cannot be combined, or lift scores are wanted in several spaces.
     """
     if not several_spaces(terms):
         return ProductDenoiser(terms, rule=rule, settings=settings)
-    if any(isinstance(setting, Lifts) for setting in settings):
+    if any(isinstance(setting, LiftScores) for setting in settings):
         raise ValueError(
-            "Expected experts of one latent space to measure lifts of and got several spaces; leave out `Lifts`, or "
-            "combine experts of one space."
+            "Expected experts of one latent space to score samples by and got several spaces; leave out `LiftScores`, "
+            "or combine experts of one space."
         )
     return JointDenoiser(terms, (noise.shape[2], noise.shape[3]), rule=rule, settings=settings)

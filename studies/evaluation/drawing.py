@@ -16,7 +16,7 @@ from mcdm_core.conditions.reading.maps import read_map
 from mcdm_core.expert.condition import Condition
 from mcdm_core.expert.expert import Expert
 from mcdm_core.pictures.files import as_bytes
-from mcdm_core.product.methods.lifts import Lifts
+from mcdm_core.product.methods.lift_scores import LiftScores
 from mcdm_core.product.rules.eq10 import EQ10
 from mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_core.product.term import Term
@@ -75,24 +75,24 @@ def _sample_part(
     return terms[0].expert.decode(samples), rows.count
 
 
-def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range, *lifts: Lifts) -> Tensor:
+def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range, *scores: LiftScores) -> Tensor:
     noise = start_noise(terms[0].expert, indices, setting.candidate)
     sampler: Sampler = functools.partial(sample_ddim, eta=setting.eta)
     if setting.logic:
         sampler = functools.partial(sample_logic, logic=setting.logic)
-    return _sample(setting, terms, noise, indices, sampler, *lifts)
+    return _sample(setting, terms, noise, indices, sampler, *scores)
 
 
 def _sample_chosen(setting: Setting, terms: Sequence[Term], indices: range) -> Tensor:
-    """The best of several candidates for each picture, by the experts' lifts."""
+    """The best of several candidates for each picture, by the experts' lift scores."""
     assert setting.choose
-    candidates, lifts = [], []
+    candidates, scores = [], []
     for candidate in range(setting.choose.of):
-        of_run = Lifts(terms)
+        of_run = LiftScores(terms)
         drawn = _sample_plain(replace(setting, candidate=candidate), terms, indices, of_run)
         candidates.append(drawn)
-        lifts.append(of_run.of(drawn))
-    best = [int(choose(of_picture, 1)) for of_picture in torch.stack(lifts, dim=1)]
+        scores.append(of_run.of(drawn))
+    best = [int(choose(of_picture, 1)) for of_picture in torch.stack(scores, dim=1)]
     return torch.stack([candidates[candidate][picture] for picture, candidate in enumerate(best)])
 
 
@@ -102,7 +102,7 @@ def _sample(
     noise: Tensor,
     indices: range,
     sampler: Sampler,
-    *lifts: Lifts,
+    *scores: LiftScores,
 ) -> Tensor:
     generator = _generator(_NOISE_SEED + indices.start + setting.candidate * _NEXT_CANDIDATE)
     if setting.joint:
@@ -114,7 +114,7 @@ def _sample(
         sampler=sampler,
         generator=generator,
         rule=RULES[setting.rule],
-        settings=(setting.passes, *lifts),
+        settings=(setting.passes, *scores),
     )
 
 

@@ -13,8 +13,8 @@ class Choice:
 
     Attributes:
         of: Number of candidates, 2 or more.
-        by: "run" lets the experts choose, from the candidates' own passes (see `Lifts`), at no extra row. The name of a
-            measure, "mIoU" say, chooses the largest value of it, the ceiling of any choice.
+        by: "run" lets the experts choose, from the candidates' own passes (see `LiftScores`), at no extra row. The name
+            of a measure, "mIoU" say, chooses the largest value of it, the ceiling of any choice.
 
     Raises:
         ValueError: If a number cannot be used.

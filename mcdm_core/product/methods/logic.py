@@ -6,7 +6,7 @@ The power mean with exponent e of the experts' densities p_i, with priors π_i, 
 
 At e = λ > 0 it is OR (e = 1 is the mixture), at e = −λ AND: small wherever one of them is (λ = 1 is their harmonic
 mean). Dombi's fuzzy logic has the same operations up to a constant. NOT subtracts densities p_j: r = q − Σ_j π_j p_j.
-The score of r is Σ ω_i s_i with ω_i = ∂ log r/∂ log p_i, which sum to 1, so predictions of x0 combine alike.
+∇ log r is Σ ω_i ∇ log p_i with ω_i = ∂ log r/∂ log p_i, which sum to 1, so predictions of x0 combine alike.
 
 References:
     Blohm & Garg, "Composition of Pretrained Diffusion Models: A Logic-Based Calculus", ICLR 2026 (AND, OR).

@@ -24,7 +24,7 @@ def combined_epsilon(
 
     U = Σ_j a_j ε_j(z, ∅) and ε = U + Σ_i w_i (ε_i(z, x_i) − U) = Σ_i w_i ε_i(z, x_i) − (W − 1) U, W = Σ_i w_i.
 
-    The coefficients sum to 1, so the rule holds for predictions of ε, x0, v or the score alike, as long as all were
+    The coefficients sum to 1, so the rule holds for predictions of ε, x0, v or ∇ log p alike, as long as all were
     made at the same point and noise level. With one expert it is classifier-free guidance, and w is ComfyUI's cfg.
 
     Example:

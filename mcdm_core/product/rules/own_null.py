@@ -23,7 +23,7 @@ def own_null_epsilon(
 
     The paper's rule (`combined_epsilon`, Eq. 10) differs in the subtrahend, which there is the common U = Σ_j a_j
     ε_j(z, ∅). Where all nulls are one prediction, the two agree, and where the weights are in proportion to the
-    reliabilities. The coefficients sum to 1 here as well, so predictions of ε, x0, v or the score can be combined
+    reliabilities. The coefficients sum to 1 here as well, so predictions of ε, x0, v or ∇ log p can be combined
     alike. With one expert it is classifier-free guidance.
 
     Example:

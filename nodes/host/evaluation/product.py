@@ -34,7 +34,7 @@ class Product:
         forms: The forms of the MODELs.
         sample: The samples of the run, in the spaces of its experts.
         planner: The plans at every noise level. It is told which nulls experts share.
-        methods: All that take part in evaluations: the product's methods, lifts and observers.
+        methods: All that take part in evaluations: the product's methods, scores and observers.
         workers: The workers that have experts of the run; None if all are here.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Choosing among finished samples by every expert's lift, its gain in likelihood by the condition."""
+"""Choosing among finished samples by every expert's score, the gain in likelihood by its condition."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ....mcdm_core.product.methods.lifts import least_lifts
+from ....mcdm_core.product.methods.lift_scores import least_scores
 from ....mcdm_core.sampling.choose import check_choice, choose
 from ..chain.expert_chain import Experts
 from ..comfyui.latents import parts_of, with_samples
@@ -23,7 +23,7 @@ NO_SCORES = (
 
 
 def choose_samples(experts: Experts, latent: dict[str, Any], count: int) -> tuple[dict[str, Any], str]:
-    """Keep the samples whose smallest lift is largest; no network is called.
+    """Keep the samples whose smallest score is largest; no network is called.
 
     Args:
         experts: The chain.
@@ -40,14 +40,16 @@ def choose_samples(experts: Experts, latent: dict[str, Any], count: int) -> tupl
     batch = len(parts_of(samples)[0])
     check_choice(count, batch)
     guiding = tuple(expert for expert in experts if expert.weight != 0)
-    lifts = scores_of(samples, experts)
-    if lifts is None:
+    scores = scores_of(samples, experts)
+    if scores is None:
         raise ValueError(NO_SCORES)
-    kept = choose(lifts, count)
-    lifted = int((least_lifts(lifts) > 0).sum())
-    if lifted < count:
-        logger.warning("Only %d of the %d pictures show every prompt; %d are kept all the same.", lifted, batch, count)
-    return _take(latent, kept, batch), _scores(guiding, lifts)
+    kept = choose(scores, count)
+    matching = int((least_scores(scores) > 0).sum())
+    if matching < count:
+        logger.warning(
+            "Only %d of the %d pictures show every prompt; %d are kept all the same.", matching, batch, count
+        )
+    return _take(latent, kept, batch), _told(guiding, scores)
 
 
 def _take(latent: dict[str, Any], kept: Tensor, batch: int) -> dict[str, Any]:
@@ -63,16 +65,16 @@ def _take(latent: dict[str, Any], kept: Tensor, batch: int) -> dict[str, Any]:
     return chosen
 
 
-def _scores(guiding: Experts, lifts: Tensor) -> str:
+def _told(guiding: Experts, scores: Tensor) -> str:
     """A line for each sample, the best first."""
-    lines, least = [], least_lifts(lifts).tolist()
-    for index in choose(lifts, len(lifts)).tolist():
-        own = ", ".join(f"{e.label} {_lift(value)}" for e, value in zip(guiding, lifts[index].tolist(), strict=True))
-        said = f"smallest lift {_lift(least[index])} ({own})" if math.isfinite(least[index]) else "outside every mask"
+    lines, least = [], least_scores(scores).tolist()
+    for index in choose(scores, len(scores)).tolist():
+        own = ", ".join(f"{e.label} {_number(value)}" for e, value in zip(guiding, scores[index].tolist(), strict=True))
+        said = f"smallest lift {_number(least[index])} ({own})" if math.isfinite(least[index]) else "outside every mask"
         lines.append(f"picture {index + 1}: {said}")
     return "\n".join(lines)
 
 
-def _lift(value: float) -> str:
-    """A lift as text; it is infinite if the expert's mask excludes the whole picture."""
+def _number(value: float) -> str:
+    """A score as text; it is infinite if the expert's mask excludes the whole picture."""
     return f"{value:+.4f}" if math.isfinite(value) else "none, outside the mask"

@@ -14,7 +14,7 @@ from comfy.patcher_extension import WrappersMP, add_wrapper_with_key, get_all_wr
 from torch import Tensor
 
 from ....mcdm_core.diffusion.schedule import levels_of
-from ....mcdm_core.product.methods.lifts import Lifts
+from ....mcdm_core.product.methods.lift_scores import LiftScores
 from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.rules.eq10 import EQ10
 from ....mcdm_core.product.rules.own_null import OWN_NULL
@@ -34,7 +34,7 @@ from ..spaces.run_spaces import RunSpaces
 from .models import ModelsOfRun
 from .planning import PlanOfRun, planner_of
 from .refusals import check_experts, check_packed, warn_of_idle_conditions, warn_of_idle_hooks
-from .scores import lifts_of_run, with_scores
+from .scores import scores_of_run, with_scores
 
 _KEY = "mcdm"  # of the wrappers that a run adds
 
@@ -52,7 +52,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
     Args:
         experts: The chain.
         observer: Is shown every evaluation of the product.
-        scores: Whether the samples carry how far every expert lifts them, see `scores_of`; that takes no further pass.
+        scores: Whether the samples carry every expert's score of them, see `scores_of`; that takes no further pass.
 
     Attributes:
         chain: The experts as they are wired, which the scores of a run name.
@@ -72,7 +72,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
     product: Product
     conds: Conds  # CFGGuider's own
     _drawn: Drawn  # what the start noise was made of, known by the tensor that comes in
-    _lifts: Tensor | None = None  # how far the experts lift the finished samples, if these are to carry it
+    _carried: Tensor | None = None  # the scores of the finished samples, if these are to carry any
 
     def __init__(self, experts: Experts, observer: Observer | None = None, scores: bool = False):
         if not experts:
@@ -98,7 +98,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             return latent_image
         with self.running(latent_image):
             samples = super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
-            return samples if self._lifts is None else with_scores(samples, self.chain, self._lifts)
+            return samples if self._carried is None else with_scores(samples, self.chain, self._carried)
 
     def check_run(self, noise: Tensor, sigmas: Tensor) -> None:
         """Refuse what `sample` would refuse before it calls a network; loads nothing.
@@ -176,7 +176,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         models, shapes = self.models, kwargs.get("latent_shapes")
         plan = self.plan = self._plan_run(noise, latent_image, device, sigmas, shapes)
         sampler = plan.sampler_around(sampler, self.model_patcher)
-        lifts = Lifts(self.experts) if self.scores else None
+        scores = LiftScores(self.experts) if self.scores else None
         try:
             plan.methods.begin(levels_of(sigmas), [0] if null_is_read(self.experts) else [])
             models.start(partial(self.levels_met_by, sigmas=sigmas))
@@ -188,11 +188,11 @@ class ProductGuider(comfy.samplers.CFGGuider):
                 models.workers.begin(start, plan.shapes, plan.forms)
             models.weights.activate(self.model_patcher)
             rest = (callback, disable_pbar, seed, *args)
-            with self._wrapper(WrappersMP.SAMPLER_SAMPLE, partial(self._begin_product, processed, lifts)):
+            with self._wrapper(WrappersMP.SAMPLER_SAMPLE, partial(self._begin_product, processed, scores)):
                 made = super().inner_sample(noise, latent_image, device, sampler, sigmas, denoise_mask, *rest, **kwargs)
             plan.methods.end()
-            if lifts is not None:
-                self._lifts = lifts_of_run(lifts, self.inner_model.process_latent_in(made), sigmas)
+            if scores is not None:
+                self._carried = scores_of_run(scores, self.inner_model.process_latent_in(made), sigmas)
             return made
         finally:
             models.weights.restore()  # before CFGGuider cleans up after the reference expert
@@ -241,7 +241,12 @@ class ProductGuider(comfy.samplers.CFGGuider):
         return PlanOfRun(planner, forms, shapes, JointSample(spaces, self._drawn, noise, latent))
 
     def _begin_product(
-        self, processed: list[Conds], lifts: Lifts | None, sample: Callable[..., Tensor], *args: Any, **kwargs: Any
+        self,
+        processed: list[Conds],
+        scores: LiftScores | None,
+        sample: Callable[..., Tensor],
+        *args: Any,
+        **kwargs: Any,
     ) -> Tensor:
         """Wrapper around the sampler: CFGGuider has processed the reference's conditioning by then."""
         models, plan, conds = self.models, self.plan, [self.conds, *processed]
@@ -249,7 +254,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             check_packed(self.experts, conds)
         options = {other.patcher: other.model_options for other in models.others}
         networks = LocalNetworks(self.experts, conds, options, models.weights, models.devices)
-        methods = plan.methods if lifts is None else Methods([*plan.methods, lifts])
+        methods = plan.methods if scores is None else Methods([*plan.methods, scores])
         self.product = Product(networks, plan.forms, plan.sample, plan.planner, methods, models.workers)
         if self.observer is not None:
             self.product.watch(self.observer)

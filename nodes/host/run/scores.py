@@ -1,4 +1,4 @@
-"""Scores that samples carry: how far the experts of their run lift them.
+"""Scores that samples carry: every expert's lift score of them, from the run.
 
 They belong to the tensor itself, because ComfyUI's sampler nodes copy the LATENT around it. A node that changes, saves
 or copies samples, or takes some of them, makes a new tensor, which has no scores.
@@ -15,7 +15,7 @@ import comfy.model_management
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ....mcdm_core.product.methods.lifts import Lifts
+from ....mcdm_core.product.methods.lift_scores import LiftScores
 from ..chain.expert_chain import ExpertInput, Experts
 from ..comfyui.latents import parts_of
 
@@ -28,21 +28,21 @@ class _Scores:
 
     Attributes:
         experts: The chain of the run; a cached LATENT must not keep MODELs.
-        lifts: How far each expert of a weight other than 0 lifts each sample, shape (B, N).
+        values: That of each sample by each expert whose weight is not 0, shape (B, N).
     """
 
     experts: tuple[weakref.ref[ExpertInput], ...]
-    lifts: Tensor
+    values: Tensor
 
 
 _SCORES = WeakTensorKeyDictionary()  # beside the tensors, not on them, or those could not be pickled
 
 
-def lifts_of_run(lifts: Lifts, samples: Tensor, sigmas: Tensor) -> Tensor | None:
-    """How far the experts lift the samples of a run; None, and a warning, where that isn't known.
+def scores_of_run(scores: LiftScores, samples: Tensor, sigmas: Tensor) -> Tensor | None:
+    """The experts' scores of the samples of a run; None, and a warning, where they aren't known.
 
     Args:
-        lifts: What was gathered in the run.
+        scores: What was gathered in the run.
         samples: The finished samples, in the reference's latent space, shape (B, …).
         sigmas: The noise levels of the run.
     """
@@ -50,22 +50,22 @@ def lifts_of_run(lifts: Lifts, samples: Tensor, sigmas: Tensor) -> Tensor | None
         logger.warning("The samples carry no scores, for noise is left in them; give the run noise levels to 0.")
         return None
     try:
-        return lifts.of(samples)
+        return scores.of(samples)
     except ValueError as error:
         logger.warning("The samples carry no scores, so Choose Samples can't rank them. %s", error)
         return None
 
 
-def with_scores(samples: Any, experts: Experts, lifts: Tensor) -> Any:
+def with_scores(samples: Any, experts: Experts, scores: Tensor) -> Any:
     """The samples with their scores, on the device where ComfyUI keeps nodes' outputs, so that it makes no copy.
 
     Args:
         samples: A tensor, or ComfyUI's nested one.
         experts: The chain as the user made it.
-        lifts: The lifts by all experts whose weight is not 0, shape (B, N).
+        scores: The scores by all experts whose weight is not 0, shape (B, N).
     """
     kept = samples.to(comfy.model_management.intermediate_device())
-    _SCORES[parts_of(kept)[0]] = _Scores(tuple(map(weakref.ref, experts)), lifts)
+    _SCORES[parts_of(kept)[0]] = _Scores(tuple(map(weakref.ref, experts)), scores)
     return kept
 
 
@@ -85,7 +85,7 @@ def scores_of(samples: Any, experts: Experts) -> Tensor | None:
     if [of() for of in scores.experts] != list(experts):
         logger.info("The samples carry scores of another chain of experts.")
         return None
-    return scores.lifts
+    return scores.values
 
 
 def carry_scores(source: Any, target: Any) -> Any:

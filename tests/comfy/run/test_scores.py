@@ -102,11 +102,11 @@ def test_choosing_asks_nothing(load, chain, sampled, choose, passes, host):
     hair, skin = passes.watch(load("hair")), passes.watch(load("skin"))
     product = chain((hair, {"weight": 1.5}), (skin, {"weight": 2.0}))
     latent = sampled(product)
-    lifts = host.run.scores.scores_of(latent["samples"], product)
+    scores = host.run.scores.scores_of(latent["samples"], product)
     passes.found.clear()
     kept, text = choose(product, latent, 4)
     assert not passes.found
-    order = lifts.amin(1).argsort(descending=True)
+    order = scores.amin(1).argsort(descending=True)
     assert torch.equal(kept["samples"], latent["samples"][order])
     assert [line.split()[1] for line in text.splitlines()] == [f"{row + 1}:" for row in order.tolist()]
 

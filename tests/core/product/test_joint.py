@@ -14,7 +14,7 @@ from mcdm_core.cli.sampling_options import SamplingOptions
 from mcdm_core.expert.expert import Expert
 from mcdm_core.product.curve import factor_at, progress_at
 from mcdm_core.product.joint_denoiser import JointDenoiser
-from mcdm_core.product.methods.lifts import Lifts
+from mcdm_core.product.methods.lift_scores import LiftScores
 from mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_core.product.spaces import resized
 from mcdm_core.sampling import SAMPLERS, sigmas_for
@@ -405,7 +405,10 @@ def test_noise_levels_that_rise_are_refused():
     ("make", "sentence"),
     [
         (lambda terms: run(terms, joint_noise(terms), sample_logic), "for this sampler, .* another sampler than logic"),
-        (lambda terms: sample_product(terms, joint_noise(terms)[terms[0].expert], settings=[Lifts(terms)]), "lifts of"),
+        (
+            lambda terms: sample_product(terms, joint_noise(terms)[terms[0].expert], settings=[LiftScores(terms)]),
+            "score samples",
+        ),
         (
             lambda terms: run([*terms[:2], *(replace(t, null=None) for t in terms[2:])], joint_noise(terms)),
             "Second needs a negative, because each latent space",

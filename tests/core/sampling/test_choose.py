@@ -1,24 +1,24 @@
-"""Choosing by lifts, which `tests/core/product/test_lifts.py` measures."""
+"""Choosing by lift scores, which `tests/core/product/test_lift_scores.py` measures."""
 
 import math
 
 import pytest
 import torch
 
-from mcdm_core.product.methods.lifts import least_lifts
+from mcdm_core.product.methods.lift_scores import least_scores
 from mcdm_core.sampling import choose
 
 
 def test_samples_that_all_experts_lift_are_kept():
-    lifts = torch.tensor([[0.5, -0.1], [0.2, 0.3], [0.9, 0.1], [-2.0, 5.0], [0.2, 0.2]])
-    assert choose(lifts, 3).tolist() == [1, 4, 2]
-    assert choose(lifts, 5).tolist() == [1, 4, 2, 0, 3]
+    scores = torch.tensor([[0.5, -0.1], [0.2, 0.3], [0.9, 0.1], [-2.0, 5.0], [0.2, 0.2]])
+    assert choose(scores, 3).tolist() == [1, 4, 2]
+    assert choose(scores, 5).tolist() == [1, 4, 2, 0, 3]
 
 
 def test_a_picture_that_every_mask_leaves_out_is_chosen_last():
-    lifts = torch.tensor([[math.inf, math.inf], [-9.0, math.inf], [0.5, 2.0]])
-    assert choose(lifts, 3).tolist() == [2, 1, 0]
-    assert least_lifts(lifts).tolist() == [-math.inf, -9.0, 0.5]
+    scores = torch.tensor([[math.inf, math.inf], [-9.0, math.inf], [0.5, 2.0]])
+    assert choose(scores, 3).tolist() == [2, 1, 0]
+    assert least_scores(scores).tolist() == [-math.inf, -9.0, 0.5]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mcdm_core import Logic, Passes, ProductDenoiser, Term, sample_ddpm, sample_logic
-from mcdm_core.product.methods.lifts import Lifts
+from mcdm_core.product.methods.lift_scores import LiftScores
 from mcdm_core.product.plans.combination import Combination, Moment
 from mcdm_core.product.plans.separate import plan_separately
 from mcdm_core.product.rules.eq10 import EQ10
@@ -388,9 +388,9 @@ def test_scores_of_a_run_heed_masks():
         return dict.fromkeys(weights, 0.5)
 
     for ask in (lambda of: of(x, 1.0), lambda of: of.with_terms(x, 1.0, halves)):
-        lifts = Lifts(terms)
-        ask(ProductDenoiser(terms, settings=[lifts]))
-        found.append(lifts.of(x))
+        scores = LiftScores(terms)
+        ask(ProductDenoiser(terms, settings=[scores]))
+        found.append(scores.of(x))
     torch.testing.assert_close(*found)
 
 

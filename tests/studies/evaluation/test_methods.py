@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mcdm_core import Passes, Term, load_expert, sample_product
-from mcdm_core.product.methods.lifts import Lifts
+from mcdm_core.product.methods.lift_scores import LiftScores
 from mcdm_core.product.methods.logic import Logic
 from mcdm_core.sampling.choose import choose
 from mcdm_core.sampling.ddim import sample_ddim
@@ -125,13 +125,13 @@ def test_an_expert_of_negative_weight_is_excluded(draw, experts):
 
 def test_experts_choose_by_what_their_runs_asked_anyway(draw, experts):
     samples = draw(replace(PLAIN, choose=Choice(of=3, by="run")), 3)
-    pictures, lifts = [], []
+    pictures, scores = [], []
     for candidate in range(3):
         noise = noise_of(*(i + candidate * NEXT for i in range(3)))
-        of_run = Lifts(terms_of(experts, range(3)))
+        of_run = LiftScores(terms_of(experts, range(3)))
         pictures.append(sampled(experts, range(3), noise, ADDED + candidate * NEXT, ANCESTRAL, settings=[of_run]))
-        lifts.append(of_run.of(pictures[-1]))
-    best = [int(choose(torch.stack([of[i] for of in lifts]), 1)) for i in range(3)]
+        scores.append(of_run.of(pictures[-1]))
+    best = [int(choose(torch.stack([of[i] for of in scores]), 1)) for i in range(3)]
     assert len(set(best)) > 1  # else any rule would do
     expected = torch.stack([pictures[candidate][i] for i, candidate in enumerate(best)])
     assert np.array_equal(samples.images, as_bytes(expected))

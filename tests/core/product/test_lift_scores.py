@@ -1,4 +1,4 @@
-"""Lifts gathered in a run, against plain loops over what the run asked, and how they follow the samples."""
+"""Lift scores gathered in a run, against plain loops over what the run asked, and how they follow the samples."""
 
 import dataclasses
 from functools import partial
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mcdm_core import EQ10, OWN_NULL, Passes, ProductDenoiser, Term, sample_ddim
-from mcdm_core.product.methods.lifts import Lifts
+from mcdm_core.product.methods.lift_scores import LiftScores
 from studies.gaussian import gaussian_expert, label
 
 from ...support.gaussians import samples
@@ -50,7 +50,7 @@ def by_loops(points: list[tuple[Tensor, float]], made: Tensor, mask: Tensor | No
     """How much nearer the samples are to what is predicted under the condition than to that under the null."""
     found = []
     for row in range(len(made)):
-        lifts = []
+        scores = []
         for k in range(2):
             total = 0.0
             for x, sigma in points:
@@ -65,27 +65,27 @@ def by_loops(points: list[tuple[Tensor, float]], made: Tensor, mask: Tensor | No
                     errors += count * (wrong[0] - wrong[1])
                     counted += count
                 total += errors / counted
-            lifts.append(total / len(points))
-        found.append(lifts)
+            scores.append(total / len(points))
+        found.append(scores)
     return found
 
 
 def test_brute_force():
-    lifts = Lifts(terms())
-    watched = Watched(terms(), settings=[lifts])
+    scores = LiftScores(terms())
+    watched = Watched(terms(), settings=[scores])
     made = run(watched)
     expected = torch.tensor(by_loops(watched.points, made), dtype=torch.float64)
-    torch.testing.assert_close(lifts.of(made), expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(scores.of(made), expected, atol=1e-6, rtol=1e-5)
     assert len(watched.points) == 4
 
 
 def test_brute_force_in_a_mask_and_against_a_weight():
     mask = torch.tensor([[1.0, 0.25], [0.0, 0.5]])
-    lifts = Lifts(terms((2.0, -1.0), mask=mask))
-    watched = Watched(terms((2.0, -1.0), mask=mask), settings=[lifts])
+    scores = LiftScores(terms((2.0, -1.0), mask=mask))
+    watched = Watched(terms((2.0, -1.0), mask=mask), settings=[scores])
     made = run(watched)
     expected = torch.tensor(by_loops(watched.points, made, mask), dtype=torch.float64)
-    torch.testing.assert_close(lifts.of(made), expected * torch.tensor([1.0, -1.0]), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(scores.of(made), expected * torch.tensor([1.0, -1.0]), atol=1e-6, rtol=1e-5)
 
 
 def test_an_expert_whose_mask_leaves_out_a_picture_says_nothing_about_it():
@@ -93,10 +93,10 @@ def test_an_expert_whose_mask_leaves_out_a_picture_says_nothing_about_it():
     masks = torch.ones(4, 1, 2, 2, dtype=torch.float64)
     masks[1] = 0.0
     both = [terms()[0], dataclasses.replace(terms()[1], mask=masks)]
-    lifts = Lifts(both)
-    watched = Watched(both, settings=[lifts])
+    scores = LiftScores(both)
+    watched = Watched(both, settings=[scores])
     made = run(watched)
-    found, expected = lifts.of(made), torch.tensor(by_loops(watched.points, made), dtype=torch.float64)
+    found, expected = scores.of(made), torch.tensor(by_loops(watched.points, made), dtype=torch.float64)
     assert found[1, 1] == torch.inf
     expected[1, 1] = found[1, 1]
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
@@ -105,36 +105,36 @@ def test_an_expert_whose_mask_leaves_out_a_picture_says_nothing_about_it():
 
 @pytest.mark.parametrize("rule", [EQ10, OWN_NULL])
 def test_gathering_changes_nothing_and_asks_nothing(rule):
-    plain, gathered = (ProductDenoiser(terms(), rule=rule, settings=lifts) for lifts in ([], [Lifts(terms())]))
+    plain, gathered = (ProductDenoiser(terms(), rule=rule, settings=scores) for scores in ([], [LiftScores(terms())]))
     assert torch.equal(run(gathered), run(plain))
 
 
 def test_own_nulls_are_what_lifts_are_measured_against():
-    shared, own = Lifts(terms()), Lifts(terms())
+    shared, own = LiftScores(terms()), LiftScores(terms())
     start = torch.zeros(2, 1, 2, 2, dtype=torch.float64)
-    for lifts, rule in ((shared, EQ10), (own, OWN_NULL)):
-        ProductDenoiser(terms(), rule=rule, settings=[lifts])(start, 1.0)
+    for scores, rule in ((shared, EQ10), (own, OWN_NULL)):
+        ProductDenoiser(terms(), rule=rule, settings=[scores])(start, 1.0)
     torch.testing.assert_close(shared.of(start), own.of(start))
 
 
 def test_predictions_that_stand_in_do_not_count():
     """Of four steps the first and the last ask for everything."""
-    lifts, passes = Lifts(terms()), Passes(threshold=-1.0, refresh=3)
-    watched = Watched(terms(), settings=[passes, lifts])
+    scores, passes = LiftScores(terms()), Passes(threshold=-1.0, refresh=3)
+    watched = Watched(terms(), settings=[passes, scores])
     made = run(watched)
     asked = [watched.points[0], watched.points[3]]
     expected = torch.tensor(by_loops(asked, made), dtype=torch.float64)
-    torch.testing.assert_close(lifts.of(made), expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(scores.of(made), expected, atol=1e-6, rtol=1e-5)
 
 
 def test_who_was_not_asked_is_told():
-    lifts = Lifts(terms((0.4, 0.6)))
-    made = run(ProductDenoiser(terms((0.4, 0.6)), settings=[lifts]))
-    assert len(lifts.unasked) == 2  # weights that sum to 1 take no null
+    scores = LiftScores(terms((0.4, 0.6)))
+    made = run(ProductDenoiser(terms((0.4, 0.6)), settings=[scores]))
+    assert len(scores.unasked) == 2  # weights that sum to 1 take no null
     with pytest.raises(ValueError, match=r"level at which gauss is asked .* and got none; raise .* reliability"):
-        lifts.of(made)
+        scores.of(made)
     lent = [*terms((0.4, 0.6)), Term(gaussian_expert(MEANS, VARIANCES), None, label(2), weight=0.0)]
-    assert len(Lifts(lent).unasked) == 2  # who lends a null isn't asked for
+    assert len(LiftScores(lent).unasked) == 2  # who lends a null isn't asked for
 
 
 def log_ratios(made: Tensor) -> Tensor:
@@ -145,11 +145,11 @@ def log_ratios(made: Tensor) -> Tensor:
 
 def scored(weights: tuple[float, float], eta: float) -> tuple[Tensor, Tensor]:
     """Scores after 25 steps, and log ratios, of 1000 samples of 64 values; shape (1000, 2) each."""
-    lifts, generator = Lifts(terms(weights)), torch.Generator().manual_seed(1)
+    scores, generator = LiftScores(terms(weights)), torch.Generator().manual_seed(1)
     sigmas = [*(20 * 1e-3 ** (i / 24) for i in range(25)), 0.0]
     start = 20 * torch.randn(1000, 1, 8, 8, dtype=torch.float64, generator=generator)
-    made = sample_ddim(ProductDenoiser(terms(weights), settings=[lifts]), start, sigmas, generator=generator, eta=eta)
-    return lifts.of(made), log_ratios(made)
+    made = sample_ddim(ProductDenoiser(terms(weights), settings=[scores]), start, sigmas, generator=generator, eta=eta)
+    return scores.of(made), log_ratios(made)
 
 
 def correlation(*pair: Tensor) -> float:
@@ -182,19 +182,19 @@ def test_after_deterministic_steps_under_guidance_they_may_be_turned_around():
 
 
 def test_samples_of_nothing_finite():
-    lifts = Lifts(terms())
-    ProductDenoiser(terms(), settings=[lifts])(torch.zeros(2, 1, 2, 2, dtype=torch.float64), 1.0)
+    scores = LiftScores(terms())
+    ProductDenoiser(terms(), settings=[scores])(torch.zeros(2, 1, 2, 2, dtype=torch.float64), 1.0)
     with pytest.raises(ValueError, match="finite samples and predictions of gauss"):
-        lifts.of(samples(0.0, float("nan")).expand(2, 1, 2, 2))
+        scores.of(samples(0.0, float("nan")).expand(2, 1, 2, 2))
 
 
 def test_a_lift_is_per_value():
     x0, better, worse = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.1), torch.full((1, 3, 4, 4), 0.3)
-    lifts = Lifts(terms()[:1])
-    lifts.add(0, better, worse)
-    assert lifts.of(x0).item() == pytest.approx(0.09 - 0.01)
+    scores = LiftScores(terms()[:1])
+    scores.add(0, better, worse)
+    assert scores.of(x0).item() == pytest.approx(0.09 - 0.01)
 
 
 def test_without_an_expert_of_any_weight_there_is_no_lift():
     with pytest.raises(ValueError, match="weight is not 0 to choose by and got none; raise"):
-        Lifts([dataclasses.replace(terms()[0], weight=0.0)]).of(samples(0.0, 1.0))
+        LiftScores([dataclasses.replace(terms()[0], weight=0.0)]).of(samples(0.0, 1.0))

@@ -1,16 +1,16 @@
-"""How far experts lift samples: how much better each tells the noise in them if it is told its condition.
+"""Lift scores of samples by experts: how much better each tells the noise in them if it is told its condition.
 
-Yu & Gao, "Improving Compositional Generation with Diffusion Models Using Lift Scores" (CompLift), ICML 2025. The lift
-of a sample x0 is log p(x0 | c) − log p(x0) as the expert's own errors at noised samples x0 + σ·ε tell it, on average
-over σ and ε:
+Yu & Gao, "Improving Compositional Generation with Diffusion Models Using Lift Scores" (CompLift), ICML 2025. That of a
+sample x0 is its lift log p(x0 | c) − log p(x0) as the expert's own errors at noised samples x0 + σ·ε tell it, on
+average over σ and ε:
 
     E[‖ε − ε(x, ∅)‖² − ‖ε − ε(x, c)‖²] = E[‖x0 − D_∅‖² − ‖x0 − D_c‖²]/σ²,
 
 per value of the sample here, so that sizes compare. The noise is the one that is left in the samples of a run at its
 levels, whose predictions are made anyway (the paper's cached form). That noise is not quite random: the last steps
-leave hardly more than what guidance pushed, and 1/σ² makes most of it. A run's lifts are therefore those of x0, without
-1/σ²: after ancestral steps they follow an expert's log p(x0 | c) − log p(x0) far closer (Gaussians:
-tests/core/product/test_lifts.py). After deterministic steps under guidance neither does.
+leave hardly more than what guidance pushed, and 1/σ² makes most of it. A run's scores are therefore those of x0,
+without 1/σ²: after ancestral steps they follow an expert's log p(x0 | c) − log p(x0) far closer (Gaussians:
+tests/core/product/test_lift_scores.py). After deterministic steps under guidance neither does.
 """
 
 from collections.abc import Sequence
@@ -23,19 +23,19 @@ from ..term_numbers import TermNumbers
 from .method import Method
 
 
-class Lifts(Method):
-    """Gathers the lifts of samples that need not be known yet.
+class LiftScores(Method):
+    """Gathers the scores of samples that need not be known yet.
 
-    A lift is affine in x0: ‖D_∅‖² − ‖D_c‖² − 2⟨x0, D_∅ − D_c⟩. So for each expert two sums over the noise levels are
+    A score is affine in x0: ‖D_∅‖² − ‖D_c‖² − 2⟨x0, D_∅ − D_c⟩. So for each expert two sums over the noise levels are
     kept, and no predictions. They are float64 on the CPU, as not every accelerator has float64.
 
     Example:
-        >>> lifts = Lifts(terms)
-        >>> faces = sample_product(terms, noise, settings=[lifts])  # asks no more than without
-        >>> best = faces[choose(lifts.of(faces), 1)]
+        >>> scores = LiftScores(terms)
+        >>> faces = sample_product(terms, noise, settings=[scores])  # asks no more than without
+        >>> best = faces[choose(scores.of(faces), 1)]
 
     Args:
-        terms: The experts of a product. Those of weight 0 have no lift. That of an expert of negative weight, which is
+        terms: The experts of a product. Those of weight 0 have no score. That of an expert of negative weight, which is
             to lower the samples, changes its sign.
     """
 
@@ -85,17 +85,17 @@ class Lifts(Method):
         self._levels[index] += 1
 
     def of(self, samples: Tensor) -> Tensor:
-        """The lifts, averaged over the levels at which each expert was asked.
+        """The scores, averaged over the levels at which each expert was asked.
 
         Args:
             samples: x0, shape (B, …).
 
         Returns:
             Shape (B, N) for the N experts whose weight is not 0, in float64 on the CPU; infinity where an expert's area
-            leaves out all of a sample, so that the smallest lift of that sample is another expert's, see `least_lifts`.
+            leaves out all of a sample, so that its smallest score is another expert's, see `least_scores`.
 
         Raises:
-            ValueError: If there is no such expert, one was asked at no level, or a lift is not finite.
+            ValueError: If there is no such expert, one was asked at no level, or a score is not finite.
         """
         if not self._terms:
             raise ValueError("Expected an expert whose weight is not 0 to choose by and got none; raise a weight.")
@@ -104,9 +104,9 @@ class Lifts(Method):
                 f"Expected a noise level at which {self.unasked[0]} is asked its prompt and its negative and got none; "
                 "raise its reliability, or widen its window."
             )
-        return torch.stack([self._lift(index, _exact(samples)) for index in self._terms], dim=1)
+        return torch.stack([self._score(index, _exact(samples)) for index in self._terms], dim=1)
 
-    def _lift(self, index: int, samples: Tensor) -> Tensor:
+    def _score(self, index: int, samples: Tensor) -> Tensor:
         term = self._terms[index]
         sums = self._constants[index] - 2 * (samples * self._slopes[index]).flatten(1).sum(1)
         if not sums.isfinite().all():
@@ -114,20 +114,20 @@ class Lifts(Method):
                 f"Expected finite samples and predictions of {term.label} to choose by and got NaN or infinity; use a "
                 "network of more precision."
             )
-        lifts = sums / self._levels[index] * (1 if term.weight > 0 else -1)
-        return lifts.where(self._covered[index], torch.inf)
+        scores = sums / self._levels[index] * (1 if term.weight > 0 else -1)
+        return scores.where(self._covered[index], torch.inf)
 
 
-def least_lifts(lifts: Tensor) -> Tensor:
-    """The smallest lift of each sample; −infinity for a sample that every expert's area leaves out.
+def least_scores(scores: Tensor) -> Tensor:
+    """The smallest score of each sample; −infinity for a sample that every expert's area leaves out.
 
     Args:
-        lifts: From `Lifts.of`, shape (B, N).
+        scores: From `LiftScores.of`, shape (B, N).
 
     Returns:
         Shape (B,).
     """
-    least = lifts.amin(1)
+    least = scores.amin(1)
     return least.where(least.isfinite(), -torch.inf)
 
 
