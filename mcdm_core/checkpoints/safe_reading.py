@@ -62,6 +62,6 @@ def read_metadata_text(path: str | os.PathLike, metadata_key: str) -> str | None
 
 def _is_torch(path: Path) -> bool:
     with path.open("rb") as file:
-        start = file.read(9)
+        head = file.read(9)
     # A safetensors file begins with the length of its header in 8 bytes, which may equal "PK" or a pickle's start.
-    return start.startswith((ZIP, PICKLE)) and start[8:] != b"{"
+    return head.startswith((ZIP, PICKLE)) and head[8:] != b"{"

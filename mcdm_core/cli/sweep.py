@@ -52,7 +52,7 @@ def sample_cells(
     x = torch.empty(1, *reference.sample_shape)
     for swept in cells.values():
         denoiser = denoiser_of(swept, x, EQ10, sampling.settings)
-        denoiser.check_run(denoiser.start(x), sigmas)
+        denoiser.check_run(denoiser.start_noise(x), sigmas)
     for cell, swept in cells.items():
         (sample,) = sampling.sample(swept, cell.seed, 1, callback)
         yield cell, to_picture(sample)

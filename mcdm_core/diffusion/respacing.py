@@ -39,7 +39,7 @@ def space_timesteps(spacing: Spacing, steps: int = 1000) -> list[int]:
     if not counts or min(counts) < 1:
         raise ValueError(f'Expected at least one timestep in each section and got {spacing!r}; use for example "100".')
 
-    chosen, start = [], 0
+    chosen, first = [], 0
     for section, count in enumerate(counts):
         size = steps // len(counts) + (section < steps % len(counts))
         if count > size:
@@ -47,8 +47,8 @@ def space_timesteps(spacing: Spacing, steps: int = 1000) -> list[int]:
                 f"Expected at most {size} timesteps in a section of {size} and got {count}; ask for fewer."
             )
         stride = (size - 1) / (count - 1) if count > 1 else 1
-        chosen += [start + round(offset) for offset in accumulate(repeat(stride, count - 1), initial=0.0)]
-        start += size
+        chosen += [first + round(offset) for offset in accumulate(repeat(stride, count - 1), initial=0.0)]
+        first += size
     return chosen
 
 

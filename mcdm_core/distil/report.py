@@ -15,7 +15,7 @@ from ..training.loop.logs import CsvLog
 from .buffer import seeded
 from .config import DistilConfig
 from .task import Task
-from .trajectories import Points, draw_levels, start_of, walk
+from .trajectories import Points, draw_levels, first_sample, walk
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +81,8 @@ class DistilReport:
     def _draw(self, network: nn.Module, step: int) -> None:
         rows = []
         for products, name in zip(self._drawn, self._prompts, strict=True):
-            chosen, sigmas, start = self._runs(name)
-            students = self._decoded(sample_ddim(self.task.walker(network, chosen), start, sigmas))
+            chosen, sigmas, first = self._runs(name)
+            students = self._decoded(sample_ddim(self.task.walker(network, chosen), first, sigmas))
             rows += [[to_picture(ours), to_picture(theirs)] for ours, theirs in zip(products, students, strict=True)]
         write_picture(self.folder / f"samples_{step:06d}.png", labelled_grid(("product", "student"), rows))
 
@@ -91,18 +91,18 @@ class DistilReport:
         """The product's pictures."""
         found = []
         for name in self._prompts:
-            chosen, sigmas, start = self._runs(name)
+            chosen, sigmas, first = self._runs(name)
             with self.task.teacher(chosen, sigmas) as teacher:
-                found.append(self._decoded(sample_ddim(teacher, start, sigmas)))
+                found.append(self._decoded(sample_ddim(teacher, first, sigmas)))
         return found
 
     def _runs(self, name: str) -> tuple[Tensor, list[float], Tensor]:
-        """Prompts, levels and start of the runs that pictures are made by."""
+        """Prompts, levels and first samples of the runs that pictures are made by."""
         stream = [*self._prompts].index(name)
         generator = self._generator(len(self._prompts) + stream)
         chosen = self._spread(self._prompts[name], self.config.report.samples)
         sigmas = draw_levels(self.config.report.sample_steps, self.task.level, generator)
-        return chosen, sigmas, start_of(self.task.noise(len(chosen), generator), sigmas[0])
+        return chosen, sigmas, first_sample(self.task.noise(len(chosen), generator), sigmas[0])
 
     def _spread(self, prompts: Sequence[int], count: int) -> Tensor:
         """As many of the prompts, evenly spread over them."""

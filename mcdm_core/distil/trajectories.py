@@ -52,7 +52,7 @@ def highest(level: Level) -> float:
     return sigma if math.isfinite(sigma) else level(_FIRST)
 
 
-def start_of(noise: Tensor, sigma: float) -> Tensor:
+def first_sample(noise: Tensor, sigma: float) -> Tensor:
     """The sample that a run begins with at noise level σ, of standard normal noise."""
     return noise * math.hypot(1.0, sigma)
 
@@ -83,12 +83,12 @@ def walk(
     """
     found: list[tuple[Tensor, float, Tensor]] = []
 
-    def asked(x: Tensor, sigma: Tensor | float) -> Tensor:
+    def followed(x: Tensor, sigma: Tensor | float) -> Tensor:
         x0 = teacher(x, sigma)
         found.append((x.cpu(), float(sigma), x0.cpu()))
         return x0 if student is None else student(x, sigma)
 
-    sample_ddim(asked, start_of(noise, sigmas[0]), sigmas, generator=generator, eta=eta)
+    sample_ddim(followed, first_sample(noise, sigmas[0]), sigmas, generator=generator, eta=eta)
     return Points(
         torch.cat([x for x, _, _ in found]),
         torch.tensor([sigma for _, sigma, _ in found], dtype=noise.dtype).repeat_interleave(len(noise)),

@@ -69,7 +69,7 @@ class ProductDenoiser(UnitedDenoiser):
         evaluation, _ = self._evaluate(x, sigma, planner, weights)
         return self._combined(evaluation), weights.predicted
 
-    def start(self, noise: Tensor) -> Tensor:
+    def start_noise(self, noise: Tensor) -> Tensor:
         """The noise itself."""
         return noise
 

@@ -25,9 +25,9 @@ from .united import UnitedDenoiser
 class JointDenoiser(UnitedDenoiser):
     """Combines terms of several spaces: pictures of different sizes, latents of different VAEs.
 
-    Samplers see joint samples, see `JointSpaces`: `start` makes one of noise, `reference_part` takes the first expert's
-    sample out of it. In every call each expert predicts x0 of the sample in its own space. The predictions are combined
-    in the space of the first expert, see `plans/joint.py`, and the result is carried to the other spaces.
+    Samplers see joint samples, see `JointSpaces`: `start_noise` makes one of noise, `reference_part` takes the first
+    expert's sample out of it. In every call each expert predicts x0 of the sample in its own space. The predictions are
+    combined in the space of the first expert, see `plans/joint.py`, and the result is carried to the other spaces.
 
     Args:
         terms: At least one for each of two spaces or more; masks may have any size.
@@ -75,7 +75,7 @@ class JointDenoiser(UnitedDenoiser):
             parts[space] = (x0.clamp(-1, 1) if clamps else x0) / self.spaces.scales[space]
         return self.spaces.pack(parts)
 
-    def start(self, noise: Tensor) -> Tensor:
+    def start_noise(self, noise: Tensor) -> Tensor:
         """A joint sample of the noise, with that of `JointSpaces.noise_of` in the other parts."""
         others = range(1, len(self.spaces.spaces))
         return self.spaces.pack([noise, *(self.spaces.noise_of(space, noise) for space in others)])

@@ -30,7 +30,7 @@ class UnitedDenoiser(ABC):
     Args:
         terms: At least one.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
-        settings: Those of methods beyond the paper, see `registry`, or methods themselves, as `LiftScores`; earlier
+        settings: Settings of methods beyond the paper (`registry`), or methods themselves, as `LiftScores`; earlier
             predictions stand in for passes only within `running`.
 
     Attributes:
@@ -73,7 +73,7 @@ class UnitedDenoiser(ABC):
         """Predict x0.
 
         Args:
-            x: x0 + σ·n, as samplers make it of `start`.
+            x: x0 + σ·n, as samplers make it of `start_noise`.
             sigma: Noise level above 0, one number or equal entries (B,).
 
         Returns:
@@ -84,7 +84,7 @@ class UnitedDenoiser(ABC):
         """
 
     @abstractmethod
-    def start(self, noise: Tensor) -> Tensor:
+    def start_noise(self, noise: Tensor) -> Tensor:
         """The noise that a run starts from, as samplers take it.
 
         Args:
@@ -93,7 +93,7 @@ class UnitedDenoiser(ABC):
 
     @abstractmethod
     def reference_part(self, x: Tensor) -> Tensor:
-        """The sample of the reference expert, shape (B, C, H, W), in what samplers make of `start`."""
+        """The sample of the reference expert, shape (B, C, H, W), in what samplers make of `start_noise`."""
 
     def check_run(self, x: Tensor, sigmas: Sequence[float] | Tensor) -> None:
         """Refuse a run that could not finish, before any network is called.

@@ -96,19 +96,17 @@ def sample_product(
         _check_noise(noise, terms[0].expert)
     denoiser = denoiser_of(terms, noise, rule, settings)
     sigmas = sigmas_for(denoiser.reference.schedule, spacing)
-    start = denoiser.start(noise)
-    denoiser.check_run(start, sigmas)
+    x = denoiser.start_noise(noise)
+    denoiser.check_run(x, sigmas)
     # x_T of the variance-preserving form is the noise itself, also where the run begins below the schedule's end.
-    start = temperature * start * math.hypot(1.0, sigmas[0])
+    x = temperature * x * math.hypot(1.0, sigmas[0])
 
     def report(step: int, sigma: float, x0: Tensor) -> None:
         if callback is not None:
             callback(step, sigma, denoiser.reference_part(x0))
 
     with denoiser.running(sigmas):
-        return denoiser.reference_part(
-            sampler(denoiser, start, sigmas, generator=generator, callback=report, **options)
-        )
+        return denoiser.reference_part(sampler(denoiser, x, sigmas, generator=generator, callback=report, **options))
 
 
 def check_terms(terms: Sequence[Any]) -> None:

@@ -52,7 +52,7 @@ class Sampler(Protocol):
 
         Args:
             denoiser: Predicts x0.
-            x: Start, x0 + sigmas[0]·n, shape (B, …).
+            x: First sample, x0 + sigmas[0]·n, shape (B, …).
             sigmas: Descending noise levels, the last one usually 0; one network evaluation for each but the last.
             generator: Source of the noise added on the way; its numbers are drawn on the generator's device.
             callback: See `Callback`.

@@ -63,8 +63,8 @@ def _facts_of(path: Path) -> FileFacts:
 def _hash_in_header(path: Path) -> str | None:
     """The hash of its content that a file states in its header; None if there is none that can be read."""
     with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else _LONGEST_HEADER + 1
+        head = file.read(8)
+        length = struct.unpack("<Q", head)[0] if len(head) == 8 else _LONGEST_HEADER + 1
         if length > _LONGEST_HEADER:
             return None
         try:

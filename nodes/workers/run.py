@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..host.chain.expert_chain import ExpertInput, Experts
 from ..host.evaluation.noise_levels import Forms, align_levels
-from ..host.evaluation.requests import ModelPoint, Request, Start
+from ..host.evaluation.requests import ModelPoint, Request, RunInputs
 from . import cluster
 from .files import send_files
 from .model import WorkerName, is_remote
@@ -65,11 +65,11 @@ class WorkersOfRun:
         self._setups: dict[WorkerName, dict[str, Any]] = {}
         self._name = uuid.uuid4().hex
 
-    def begin(self, start: Start, shapes: Sequence[Sequence[int]], forms: Forms) -> None:
+    def begin(self, inputs: RunInputs, shapes: Sequence[Sequence[int]], forms: Forms) -> None:
         """Set up the run on the workers, which load their experts and make their conditions.
 
         Args:
-            start: Start of the run.
+            inputs: What ComfyUI gives the run.
             shapes: Shapes of the latent's parts.
             forms: Forms of the run's MODELs.
 
@@ -83,16 +83,16 @@ class WorkersOfRun:
         reference = forms.of(self._experts[0].model)
         common = {
             "run": self._name,
-            "noise": to_buffer(start.noise),
-            "latent_image": to_buffer(start.latent_image),
-            "denoise_mask": None if start.denoise_mask is None else to_buffer(start.denoise_mask),
-            "seed": start.seed,
+            "noise": to_buffer(inputs.noise),
+            "latent_image": to_buffer(inputs.latent_image),
+            "denoise_mask": None if inputs.denoise_mask is None else to_buffer(inputs.denoise_mask),
+            "seed": inputs.seed,
         }
         for worker, indices in self._of_worker.items():
             self._setups[worker] = {**common, "nodes": {}, "models": {}, "experts": []}
             for index in indices:
                 expert = self._remote[index]
-                levels = align_levels(start.sigmas, reference, forms.of(expert.model))
+                levels = align_levels(inputs.sigmas, reference, forms.of(expert.model))
                 self._setups[worker]["nodes"] |= expert.part.nodes
                 self._setups[worker]["models"] |= expert.part.models
                 self._setups[worker]["experts"].append(

@@ -107,7 +107,7 @@ def sample_joint(
     spaces = product.spaces = _Spaces(product.spaces.spaces, joint, terms[0].expert)
 
     sigmas = sigmas_for(product.reference.schedule, spacing)
-    start = product.start(noise)
+    start = product.start_noise(noise)
     product.check_run(start, sigmas)
     sampler = _SharedDDIM(eta, spaces=spaces)
     with product.running(sigmas):

@@ -80,9 +80,9 @@ def own_null_pair(
         n if n is not None and (c is None or needed) else c
         for c, n, needed in zip(cond, present, coefficients.own_null_counts, strict=True)
     ]
-    start = add_weighted(zero, kept, coefficients.reliabilities)
+    base = add_weighted(zero, kept, coefficients.reliabilities)
     differences = [None if c is None or n is None else c - n for c, n in zip(cond, kept, strict=True)]
-    return add_weighted(start, differences, coefficients.scaled_weights), u
+    return add_weighted(base, differences, coefficients.scaled_weights), u
 
 
 def _first_present(index: int, cond: PredictionList, null: PredictionList, null_owners: Sequence[int]) -> Tensor | None:

@@ -64,8 +64,8 @@ def _name(role: str, index: int) -> str:
 
 
 @dataclass(frozen=True)
-class Start:
-    """The start of a run.
+class RunInputs:
+    """What ComfyUI gives a run.
 
     Attributes:
         noise: Start noise, shape (B, C, …).
@@ -85,11 +85,11 @@ class Start:
 class Workers(Protocol):
     """The workers of a run's experts."""
 
-    def begin(self, start: Start, shapes: Sequence[Sequence[int]], forms: Forms) -> None:
+    def begin(self, inputs: RunInputs, shapes: Sequence[Sequence[int]], forms: Forms) -> None:
         """Announce the run to them, before they are asked.
 
         Args:
-            start: The start of the run.
+            inputs: What ComfyUI gives the run.
             shapes: The shapes of the parts of the latent.
             forms: The forms of MODELs in this run.
 

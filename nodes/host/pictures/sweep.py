@@ -20,7 +20,7 @@ from ..chain.expert_chain import Experts
 from ..comfyui.latents import concatenate, with_samples
 from ..comfyui.page import refusals_at_experts
 from ..run.guider import ProductGuider
-from ..run.ksampler import Widgets, sample, start, warn_of_sampler
+from ..run.ksampler import Widgets, prepare, sample, warn_of_sampler
 from .grid_tiles import TILE, check_vae, decode_tiles, tiles_of, to_image
 from .shown_names import shown_names
 
@@ -88,7 +88,7 @@ class _Run:
     def check(self) -> None:
         """Refuse a sweep with a cell that could not be sampled."""
         self._sweep.check(self._experts)
-        noise, _, sampling = start(self._guider, self._sweep.seeds[0], self._widgets, self._latent)
+        noise, _, sampling = prepare(self._guider, self._sweep.seeds[0], self._widgets, self._latent)
         if len(sampling.sigmas) == 0:
             return
         with refusals_at_experts(self._guider.node_of):

@@ -26,7 +26,7 @@ from ..comfyui.page import refusals_at_experts
 from ..evaluation.networks import LocalNetworks
 from ..evaluation.noise_levels import Forms, align_levels
 from ..evaluation.product import Product
-from ..evaluation.requests import Observer, Start, conditionings_on, conds_of
+from ..evaluation.requests import Observer, RunInputs, conditionings_on, conds_of
 from ..spaces.checks import check_scores
 from ..spaces.joint_sample import Drawn, JointSample, drawn_of
 from ..spaces.refusals import check_noise, in_spaces
@@ -179,13 +179,13 @@ class ProductGuider(comfy.samplers.CFGGuider):
         scores = LiftScores(self.experts) if self.scores else None
         try:
             plan.methods.begin(levels_of(sigmas), [0] if null_is_read(self.experts) else [])
-            models.start(partial(self.levels_met_by, sigmas=sigmas))
+            models.announce(partial(self.levels_met_by, sigmas=sigmas))
             arguments = {"denoise_mask": denoise_mask, "seed": seed, "latent_shapes": shapes}
             processed = models.process(self.conds, plan.sample, noise, latent_image, arguments)
             self.conds = conds_of(self.conds, 0)
             if models.workers is not None:
-                start = Start(noise, latent_image, denoise_mask, sigmas, seed)
-                models.workers.begin(start, plan.shapes, plan.forms)
+                inputs = RunInputs(noise, latent_image, denoise_mask, sigmas, seed)
+                models.workers.begin(inputs, plan.shapes, plan.forms)
             models.weights.activate(self.model_patcher)
             rest = (callback, disable_pbar, seed, *args)
             with self._wrapper(WrappersMP.SAMPLER_SAMPLE, partial(self._begin_product, processed, scores)):

@@ -56,10 +56,10 @@ def warn_of_sampler(experts: Experts, widgets: Widgets) -> None:
         )
 
 
-def start(
+def prepare(
     guider: ProductGuider, seed: int, widgets: Widgets, latent: dict[str, Any]
 ) -> tuple[Tensor, Tensor, comfy.samplers.KSampler]:
-    """The start of a run.
+    """What a run is sampled with.
 
     Args:
         guider: The product; its first expert gives the noise levels.
@@ -107,7 +107,7 @@ def sample(
     Raises:
         ValueError: If the experts cannot be combined; before any network is called.
     """
-    noise, samples, sampling = start(guider, seed, widgets, latent)
+    noise, samples, sampling = prepare(guider, seed, widgets, latent)
     result = guider.sample(
         noise,
         samples,

@@ -67,7 +67,7 @@ class ModelsOfRun:
         self.others = [self._prepared(patcher, ending) for patcher in self.names if patcher is not self._reference]
         ending.callback(self.weights.restore)
 
-    def start(self, levels_met_by: Callable[[ModelPatcher], Tensor]) -> None:
+    def announce(self, levels_met_by: Callable[[ModelPatcher], Tensor]) -> None:
         """Announce the run to the other MODELs, after loading.
 
         Args:
@@ -75,7 +75,7 @@ class ModelsOfRun:
         """
         self.weights.find_copies()
         for other in self.others:
-            other.start(levels_met_by(other.patcher))
+            other.announce(levels_met_by(other.patcher))
 
     def load(
         self, load: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
@@ -118,7 +118,7 @@ class ModelsOfRun:
         processed = []
         for index, expert in enumerate(self.experts[1:], start=1):
             own = self.spaces.with_areas(expert.model, conds_of(of_models[expert.model], index))
-            own_noise, own_latent, own_arguments = sample.start_of(expert.model, noise, latent_image, arguments)
+            own_noise, own_latent, own_arguments = sample.arguments_of(expert.model, noise, latent_image, arguments)
             expert.model.model.latent_shapes = own_arguments["latent_shapes"]
             process_own = partial(process, expert.model, own, own_noise, own_latent, **own_arguments)
             # As that MODEL: a clone may have a schedule of its own, and a family may ask layers for its conditioning.

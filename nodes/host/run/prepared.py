@@ -110,7 +110,7 @@ class PreparedModel:
         self.patcher.model_patches_to(self.patcher.model_dtype())
         return self.patcher.model_patches_models()
 
-    def start(self, sigmas: Tensor) -> None:
+    def announce(self, sigmas: Tensor) -> None:
         """Announce the run to the MODEL, after loading.
 
         Args:

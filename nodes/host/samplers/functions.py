@@ -26,7 +26,7 @@ class Sampling:
 
     Attributes:
         model: Predicts x0 as `model(x, sigma, **extra_args)`.
-        x: Start, x0 + sigmas[0]·n, shape (B, C, …).
+        x: First sample, x0 + sigmas[0]·n, shape (B, C, …).
         sigmas: Descending noise levels, shape (S + 1,).
         extra_args: Passed to the model.
         callback: Called after each step with a dictionary, as ComfyUI's samplers do.

@@ -99,7 +99,7 @@ class JointSample:
         carried = self.spaces.joint.from_reference(latent, self.spaces.others)
         return [carried[index] for index in self.spaces.others]
 
-    def start_of(
+    def arguments_of(
         self, patcher: ModelPatcher, noise: Tensor, latent_image: Tensor, arguments: dict[str, Any]
     ) -> tuple[Tensor, Tensor, dict[str, Any]]:
         """What an expert's conditioning is processed with, in the shape of its MODEL's samples.

@@ -73,8 +73,8 @@ class JointSampler(_Around):
                 callback(step, self._reference(denoised, noise), self._reference(x, noise), total)
 
         model = JointModel(model_wrap, held, self._ahead, noise.ndim)
-        start = self._noise_scale * joint.pack(noises)
-        made = self._inside.sample(model, sigmas, extra_args, report, start, joint.pack(divided), mask, disable_pbar)
+        packed = self._noise_scale * joint.pack(noises)
+        made = self._inside.sample(model, sigmas, extra_args, report, packed, joint.pack(divided), mask, disable_pbar)
         return self._reference(made, noise)
 
     def _reference(self, packed: Tensor, like: Tensor) -> Tensor:

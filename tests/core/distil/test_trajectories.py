@@ -14,7 +14,7 @@ from mcdm_core.distil.config import TrajectoryConfig
 from mcdm_core.distil.loss import Loss
 from mcdm_core.distil.product import ExpertStudent, ProductTeacher
 from mcdm_core.distil.task import Task
-from mcdm_core.distil.trajectories import draw_levels, highest, start_of, walk
+from mcdm_core.distil.trajectories import draw_levels, first_sample, highest, walk
 
 from ...support.distillation import SCHEDULE, labels, make_config, make_student, make_terms
 from ...support.gaussians import recorded
@@ -68,7 +68,7 @@ def test_the_product_walks_as_it_samples():
     teacher, sigmas = ProductTeacher(make_terms(), EQ10), [100.0, 3.0, 0.5, 0.0]
     with teacher(PROMPTS, sigmas) as denoiser:
         points = walk(denoiser, noise(), sigmas, PROMPTS, eta=0.6, generator=generator(2))
-        again = sample_ddim(denoiser, start_of(noise(), 100.0), sigmas, eta=0.6, generator=generator(2))
+        again = sample_ddim(denoiser, first_sample(noise(), 100.0), sigmas, eta=0.6, generator=generator(2))
         assert torch.equal(points.x0[-5:], again)
         for index, sigma in enumerate(sigmas[:-1]):
             rows = slice(5 * index, 5 * index + 5)
@@ -108,7 +108,7 @@ def test_the_student_walks_where_it_goes_and_the_product_says_what_it_should_hav
         points = walk(denoiser, noise(), sigmas, PROMPTS, student=walker)
         seen = []
         asked = lambda x, sigma: seen.append(x) or walker(x, sigma)  # noqa: E731
-        sample_ddim(asked, start_of(noise(), 100.0), sigmas)
+        sample_ddim(asked, first_sample(noise(), 100.0), sigmas)
         assert torch.equal(points.x, torch.cat(seen))
         assert torch.equal(points.x0[5:10], denoiser(points.x[5:10], 3.0))
 

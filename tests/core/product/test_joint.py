@@ -298,7 +298,7 @@ def test_a_run_keeps_the_first_experts_noise_and_each_pictures_own():
     faces = sample_product(terms, noise, "5", callback=lambda step, sigma, x0: seen.append(x0))
     torch.testing.assert_close(sample_product(terms, noise[1:2], "5"), faces[1:2], rtol=1e-12, atol=1e-12)
     assert [tuple(x0.shape) for x0 in seen] == [(3, 1, 4, 4)] * 5
-    parts = JointDenoiser(terms, (4, 4)).spaces.unpack(JointDenoiser(terms, (4, 4)).start(noise))
+    parts = JointDenoiser(terms, (4, 4)).spaces.unpack(JointDenoiser(terms, (4, 4)).start_noise(noise))
     assert torch.equal(parts[0], noise)
     assert parts[1].shape == (3, 1, 8, 8)
     assert abs(parts[1].std().item() - 1) < 0.2
@@ -366,10 +366,10 @@ def test_every_space_has_noise_of_its_own():
     terms = [Term(expert, label(0), label(4)) for expert in experts]
     denoiser = JointDenoiser(terms, (64, 64))
     noise = torch.randn(2, 1, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    parts = denoiser.spaces.unpack(denoiser.start(noise))
+    parts = denoiser.spaces.unpack(denoiser.start_noise(noise))
     rows = torch.stack([row.flatten() for part in parts for row in part])
     assert (torch.corrcoef(rows) - torch.eye(6, dtype=torch.float64)).abs().max() < 0.06
-    again = denoiser.spaces.unpack(denoiser.start(noise[1:]))
+    again = denoiser.spaces.unpack(denoiser.start_noise(noise[1:]))
     assert all(torch.equal(part[1:], own) for part, own in zip(parts, again, strict=True))
 
 
@@ -394,7 +394,7 @@ def test_the_temperature_of_start_noise_is_that_of_every_space(by):
 def test_noise_levels_that_rise_are_refused():
     _, terms = two_spaces()
     denoiser = JointDenoiser(terms, (4, 4))
-    start = denoiser.start(joint_noise(terms)[terms[0].expert])
+    start = denoiser.start_noise(joint_noise(terms)[terms[0].expert])
     with pytest.raises(
         ValueError, match=r"^Expected noise levels that fall throughout the run, because .* some that rise"
     ):
