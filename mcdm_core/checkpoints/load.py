@@ -248,7 +248,7 @@ def _blank_network(
     """The network on the meta device, after checking that the file's tensors fit it.
 
     Raises:
-        CheckpointError: If the tensors differ from those the description asks for, or have other dtypes than weights
+        CheckpointError: If the tensors differ from those the description needs, or have other dtypes than weights
             may have.
     """
     name = Path(path).name

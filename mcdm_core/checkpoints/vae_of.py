@@ -82,7 +82,7 @@ def key_of_vae(path: Path) -> str | None:
     return _read_key(path, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=256)  # graphs ask at every run
+@lru_cache(maxsize=256)  # graphs look at every run
 def _read_key(path: Path, modified: int, size: int) -> str | None:
     try:
         ours = read_metadata_text(path, METADATA_KEY) is not None

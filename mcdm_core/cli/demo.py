@@ -75,9 +75,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     united = [term if term.expert.name == "text" else dataclasses.replace(term, end=MAPS_END) for term in terms]
     samples = []
-    for title, asked in [*((f"{term.expert.name} alone", [term]) for term in terms), ("united", united)]:
+    for title, chosen in [*((f"{term.expert.name} alone", [term]) for term in terms), ("united", united)]:
         with progress_bar(title, sampling.evaluations) as callback:
-            samples.append(sampling.sample(asked, options.seed, len(CAPTIONS), callback))
+            samples.append(sampling.sample(chosen, options.seed, len(CAPTIONS), callback))
     columns = [
         *([map_to_picture(image[None, ..., 0]) for image in images] for images in maps.values()),
         CAPTIONS,

@@ -66,7 +66,7 @@ class Description:
         """A text encoder that uses the given tensors themselves, not copies of them.
 
         Raises:
-            ValueError: If the tensors differ from those the configuration asks for.
+            ValueError: If the tensors differ from those the configuration needs.
         """
         if config.layers > len(self.state):
             raise ValueError(

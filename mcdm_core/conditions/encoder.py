@@ -69,7 +69,7 @@ class Encoder:
         Raises:
             KeyError: If an entry of the description or a tensor is missing.
             TypeError: If an entry is unknown.
-            ValueError: If the tensors differ from those the description asks for.
+            ValueError: If the tensors differ from those the description needs.
         """
         return cls(given.image_size)
 

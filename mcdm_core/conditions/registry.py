@@ -26,7 +26,7 @@ def register(encoder: Kind) -> Kind:
 
 
 def encoder_of_kind(condition_spec: Mapping[str, Any]) -> type[Encoder]:
-    """The class of encoders that a description asks for.
+    """The class of encoders that a description names.
 
     Raises:
         ValueError: If it names no kind, or one that is not registered.

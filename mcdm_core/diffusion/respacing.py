@@ -21,7 +21,7 @@ def space_timesteps(spacing: Spacing, steps: int = 1000) -> list[int]:
         Ascending timesteps within 0…T−1.
 
     Raises:
-        ValueError: If the spacing cannot be read, or asks for more timesteps than there are.
+        ValueError: If the spacing cannot be read, or has more timesteps than there are.
     """
     if isinstance(spacing, str) and spacing.startswith("ddim"):
         return _strided(_counts(spacing[len("ddim") :], spacing)[0], steps)

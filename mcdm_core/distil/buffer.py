@@ -19,7 +19,7 @@ class Buffer:
     run's state.
 
     Args:
-        task: What is asked.
+        task: What is distilled.
         config: The run.
     """
 

@@ -22,7 +22,7 @@ class LearningConfig(DescentConfig):
 
 @dataclass(frozen=True)
 class TrajectoryConfig:
-    """The trajectories along which the product is asked.
+    """The trajectories along which the product is evaluated.
 
     Attributes:
         fewest_steps: Least number of steps of a trajectory; each batch of them draws its own number.
@@ -91,7 +91,7 @@ class DistilConfig:
         name: Name of the run.
         rank: Rank of the LoRA's changes.
         loss: What is compared.
-        trajectories: Where the product is asked.
+        trajectories: Where the product is evaluated.
         optimizer: How the student learns.
         report: Logs.
         teacher: Fingerprint of the product, which `distil_product` sets: a run goes on with no other.

@@ -9,7 +9,7 @@ from ..sampling.types import Denoiser
 
 Teacher = Callable[[Tensor, Sequence[float]], AbstractContextManager[Denoiser]]
 """(prompt of each sample, int64 (B,); noise levels of a run, the last one 0) → the denoiser within that run, which is
-asked once at each level but the last."""
+evaluated once at each level but the last."""
 
 Student = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
 """(what learns; x = x0 + σ·n, (B, …); σ of each sample, (B,); prompt of each sample, (B,)) → x0, shape of x.

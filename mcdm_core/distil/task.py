@@ -1,4 +1,4 @@
-"""What is to be distilled, as the loop knows it: two callables, and what they are asked about."""
+"""What is to be distilled, as the loop knows it: two callables, and the points at which they are called."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Task:
         decode: Makes pictures (B, 3, H, W) of samples; None where no pictures are made.
         clamps: Whether samples lie in [−1, 1].
         dtype: Of the samples.
-        device: Where both are asked; the buffer lies on the CPU.
+        device: Where both are called; the buffer lies on the CPU.
     """
 
     teacher: Teacher

@@ -1,4 +1,4 @@
-"""Trajectories along which the product is asked: their noise levels, and the points that they pass."""
+"""Trajectories along which the product is evaluated: their noise levels, and the points that they pass."""
 
 import math
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def draw_levels(count: int, level: Level, generator: torch.Generator) -> list[fl
     """Noise levels of a run of `count` steps, descending, and 0.
 
     The first is that of all noise. Of the others, one is drawn from each of equal parts of the sampling's progress, so
-    that the student is asked at every level, and not at those of one number of steps.
+    that the student is trained at every level, and not at those of one number of steps.
     """
     drawn = torch.rand(count - 1, generator=generator, dtype=torch.float64)
     progress = ((torch.arange(count - 1) + drawn) / max(count - 1, 1)).tolist()
@@ -67,11 +67,11 @@ def walk(
     eta: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Points:
-    """Ask the product along a trajectory of DDIM.
+    """Evaluate the product along a trajectory of DDIM.
 
     Args:
         teacher: The product.
-        noise: Standard normal start noise, shape (B, …), on the device that both are asked on.
+        noise: Standard normal start noise, shape (B, …), on the device that both are on.
         sigmas: Noise levels, the last one 0.
         prompts: Prompt of each sample, shape (B,).
         student: Decides where the trajectory goes; None leaves that to the product.

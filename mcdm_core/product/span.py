@@ -74,7 +74,7 @@ class Span:
             sigma_at: Noise level of the reference expert at a progress of the sampling, 0…1.
 
         Returns:
-            The levels (σ_start, σ_end); a span that lasts to the end has −∞, because samplers may ask at σ = 0 as well.
+            The levels (σ_start, σ_end); a span that lasts to the end has −∞, as samplers may evaluate at σ = 0, too.
 
         Raises:
             ValueError: If the intersection is empty.

@@ -100,7 +100,7 @@ class UnitedDenoiser(ABC):
 
         Args:
             x: A sample of the run's shape.
-            sigmas: Noise levels of the run; samplers may ask for levels between them.
+            sigmas: Noise levels of the run; samplers may evaluate at levels between them.
 
         Raises:
             ValueError: If at some level of the run no term is active, or the active ones cannot be combined.

@@ -34,7 +34,7 @@ def learned_variance(sigma: float, sigma_next: float, v: Tensor) -> Tensor:
 class LearnedDDPM(StepwiseSampler):
     """Ancestral sampling with the variance that the (reference) network has learned.
 
-    It asks a `VarianceDenoiser`, as every product of one space is.
+    It needs a `VarianceDenoiser`, as every product of one space is.
     """
 
     def step(self, denoiser: Denoiser, x: Tensor, step: Step) -> Tensor:

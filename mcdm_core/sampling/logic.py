@@ -22,7 +22,7 @@ from .types import Denoiser, TermsDenoiser
 class LogicSampler(StepwiseSampler):
     """Ancestral sampling, as `sample_ddpm`, from a logic of the experts' densities instead of their product.
 
-    It asks a `TermsDenoiser`, as every product of one space is, for the predictions of each expert alone. One expert
+    It needs a `TermsDenoiser`, as every product of one space is, with the predictions of each expert alone. One expert
     alone gives the samples of `sample_ddpm`, to the bit. At the start all experts are equally likely; outside its
     window an expert's density is taken to change as the combined one does.
 

@@ -68,7 +68,7 @@ class StepwiseSampler(ABC):
         """Sample, see `Sampler`; the options are other values of its fields, for this run.
 
         Raises:
-            ValueError: If the denoiser lacks what the sampler asks of it.
+            ValueError: If the denoiser lacks what the sampler needs of it.
         """
         sampler = replace(self, **options) if options or self.keeps_state else self
         x = sampler.begin(x)
@@ -85,5 +85,5 @@ class StepwiseSampler(ABC):
         """Step from the sample at σ, x0 + σ·n, shape (B, …), to that at σ', of the same shape.
 
         Raises:
-            ValueError: If the denoiser lacks what the sampler asks of it.
+            ValueError: If the denoiser lacks what the sampler needs of it.
         """

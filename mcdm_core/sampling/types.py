@@ -1,4 +1,4 @@
-"""Protocols of samplers and of the denoisers that they ask, and the callback that they report to."""
+"""Protocols of samplers and of the denoisers that they call, and the callback that they report to."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable

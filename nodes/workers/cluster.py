@@ -125,11 +125,11 @@ def wait(calls: Sequence[tuple[WorkerCall, Then]], timeouts: dict[WorkerName, fl
 
 
 class _Heartbeat:
-    """Asks a worker for signs of life, and keeps the time of the last."""
+    """Waits for signs of life of a worker, and keeps the time of the last."""
 
     def __init__(self, actor: Any):
         self._actor = actor
-        self._last = self._asked = time.monotonic()
+        self._last = self._called = time.monotonic()
         self._ref: Any = None
 
     def silent_for(self) -> float:
@@ -138,8 +138,8 @@ class _Heartbeat:
         now = time.monotonic()
         if self._ref is not None and ray.wait([self._ref], timeout=0)[0]:
             self._ref, self._last = None, now
-        if self._ref is None and now - self._asked > _HEARTBEAT:
-            self._ref, self._asked = self._actor.alive.remote(), now
+        if self._ref is None and now - self._called > _HEARTBEAT:
+            self._ref, self._called = self._actor.alive.remote(), now
         return now - self._last
 
 
@@ -163,11 +163,11 @@ def _answer(call: WorkerCall) -> dict[str, Any]:
     return answer
 
 
-Ask = Callable[..., dict[str, Any]]
+Caller = Callable[..., dict[str, Any]]
 """Calls a worker's method, by its name and arguments, and waits for the answer."""
 
 
-def ask(worker: WorkerName, timeout: float, method: str, *args: Any) -> dict[str, Any]:
+def call_worker(worker: WorkerName, timeout: float, method: str, *args: Any) -> dict[str, Any]:
     """Call a worker's method and wait for the answer.
 
     Args:
@@ -184,8 +184,8 @@ def ask(worker: WorkerName, timeout: float, method: str, *args: Any) -> dict[str
     return answers[0]
 
 
-def ask_until(deadline: float, worker: WorkerName, method: str, *args: Any) -> dict[str, Any]:
-    """As `ask`, but ignores the user's cancel, which is meant for another prompt that may be running.
+def call_worker_until(deadline: float, worker: WorkerName, method: str, *args: Any) -> dict[str, Any]:
+    """As `call_worker`, but ignores the user's cancel, which is meant for another prompt that may be running.
 
     Args:
         deadline: Time by `time.monotonic()`.
@@ -194,7 +194,7 @@ def ask_until(deadline: float, worker: WorkerName, method: str, *args: Any) -> d
         *args: See `WorkerCall`.
 
     Raises:
-        ValueError: See `ask`.
+        ValueError: See `call_worker`.
         TimeoutError: If no answer comes before the deadline.
     """
     call = WorkerCall(worker, find_worker(worker), method, *args)

@@ -10,17 +10,17 @@ from pathlib import Path
 import folder_paths
 
 from ...mcdm_core.system.formats import write_bytes
-from .cluster import Ask
+from .cluster import Caller
 from .prompt_part import FOLDER
 
 _NAME = re.compile(r"([0-9a-f]{64})(\.[a-z0-9]{1,8})?")
 
 
-def send_files(ask: Ask, files: Mapping[str, Path]) -> None:
+def send_files(call: Caller, files: Mapping[str, Path]) -> None:
     """Send a worker the files that it lacks.
 
     Args:
-        ask: Asks the worker.
+        call: Callers the worker.
         files: Files by their names, which are digests of their content.
 
     Raises:
@@ -28,8 +28,8 @@ def send_files(ask: Ask, files: Mapping[str, Path]) -> None:
     """
     if not files:
         return
-    for name in ask("lacks", list(files))["lacks"]:
-        ask("store", name, files[name].read_bytes())
+    for name in call("lacks", list(files))["lacks"]:
+        call("store", name, files[name].read_bytes())
 
 
 def lacking(names: list[str]) -> list[str]:

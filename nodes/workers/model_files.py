@@ -33,10 +33,10 @@ def model_files(values: Iterable[Any]) -> dict[str, FileFacts]:
 
 
 def check_model_files(there: Mapping[str, FileFacts]) -> None:
-    """On a worker, refuse files that differ from files of the same names on the asking ComfyUI.
+    """On a worker, refuse files that differ from files of the same names on the calling ComfyUI.
 
     Args:
-        there: Facts about the asking ComfyUI's files. Files that are missing here are reported by the nodes that load
+        there: Facts about the calling ComfyUI's files. Files that are missing here are reported by the nodes that load
             them.
 
     Raises:

@@ -49,14 +49,14 @@ def remote_expert(
     Raises:
         ValueError: If the worker cannot be reached, is of another version, or cannot load the MODEL.
     """
-    ask = partial(cluster.ask, worker, timeout)
-    check_versions(ask("hello")["versions"], worker.name)
+    call = partial(cluster.call_worker, worker, timeout)
+    check_versions(call("hello")["versions"], worker.name)
     if graph.strip():
-        part = checked_part(read_graph(graph), ask)
+        part = checked_part(read_graph(graph), call)
     else:
         part = _part_behind_links(prompt, node_id)
-        send_files(ask, part.files)
-    model = _model(part, worker, ask)
+        send_files(call, part.files)
+    model = _model(part, worker, call)
     condition, null = (placeholder(part.links[name]) if name in part.links else None for name in ("condition", "null"))
     if null is None and model.model.has_null:  # an expert without conditions has a null that need not be connected
         null = placeholder(part.links["model"])
@@ -66,20 +66,20 @@ def remote_expert(
     )
 
 
-def checked_part(graph: Graph, ask: cluster.Ask) -> PromptPart:
+def checked_part(graph: Graph, call: cluster.Caller) -> PromptPart:
     """The part of a graph that a worker has to run, after it has confirmed that it can.
 
     Args:
         graph: The graph. The input files that it names are sent.
-        ask: Asks the worker.
+        call: Calls the worker.
 
     Raises:
         ValueError: If the worker can't run it.
     """
-    uploads = ask("uploads", graph.kinds)["uploads"]
+    uploads = call("uploads", graph.kinds)["uploads"]
     part = part_behind(graph.nodes.__getitem__, graph.links, uploads.__getitem__, list(graph.nodes))
-    send_files(ask, part.files)
-    ask("check", part.nodes, {name: list(link) for name, link in part.links.items()}, part.models)
+    send_files(call, part.files)
+    call("check", part.nodes, {name: list(link) for name, link in part.links.items()}, part.models)
     return part
 
 
@@ -90,10 +90,10 @@ def _part_behind_links(prompt: Any, node_id: str) -> PromptPart:
     return part_behind(prompt.get_node, {name: inputs[name] for name in LINKS if name in inputs})
 
 
-def _model(part: PromptPart, worker: WorkerName, ask: cluster.Ask) -> ModelPatcher:
+def _model(part: PromptPart, worker: WorkerName, call: cluster.Caller) -> ModelPatcher:
     key = json.dumps([worker.address, worker.name, part.links["model"]])
     if (known := _models.get(key)) is not None:
         return known
-    answer = ask("load", part.nodes, list(part.links["model"]), part.models)
+    answer = call("load", part.nodes, list(part.links["model"]), part.models)
     made = _models[key] = remote_patcher(answer["model"], worker)
     return made

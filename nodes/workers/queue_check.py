@@ -1,4 +1,4 @@
-"""The check of an expert on a worker at POST /prompt: the worker is asked whether it can run the expert's graph."""
+"""The check of an expert on a worker at POST /prompt: whether the worker can run the expert's graph."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ WITHIN = 2.0
 
 
 def check_there(text: str, worker: WorkerName) -> Fault | None:
-    """Ask a worker, once a prompt, whether it can run a graph.
+    """Find out from a worker, once a prompt, whether it can run a graph.
 
     Args:
         text: The graph, see `read_graph`.
         worker: The worker.
 
     Returns:
-        The fault; None if there is none, or if the worker doesn't answer in time: the run asks it again.
+        The fault; None if there is none, or if the worker doesn't answer in time: the run calls it again.
     """
     deadline = once_a_prompt("deadline of workers", lambda: time.monotonic() + WITHIN)
-    return once_a_prompt((text, worker), lambda: _ask(read_graph(text), worker, deadline))
+    return once_a_prompt((text, worker), lambda: _fault(read_graph(text), worker, deadline))
 
 
-def _ask(graph: Graph, worker: WorkerName, deadline: float) -> Fault | None:
-    ask = partial(cluster.ask_until, deadline, worker)
+def _fault(graph: Graph, worker: WorkerName, deadline: float) -> Fault | None:
+    call = partial(cluster.call_worker_until, deadline, worker)
 
     def work() -> None:
-        check_versions(ask("hello")["versions"], worker.name)
-        checked_part(graph, ask)
+        check_versions(call("hello")["versions"], worker.name)
+        checked_part(graph, call)
 
     try:
         return _within(deadline, lambda: fault_of("graph", work))
     except (TimeoutError, FutureTimeoutError):
-        logger.info("The worker %s has not said yet whether it can run its graph; the run will ask it.", worker.name)
+        logger.info("The worker %s has not said yet whether it can run its graph; the run will find out.", worker.name)
         return None
 
 

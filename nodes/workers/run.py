@@ -143,7 +143,7 @@ class WorkersOfRun:
         """Set up the run on a worker, which doesn't know it yet, or has lost it."""
         parts = [self._remote[index].part for index in self._of_worker[worker]]
         files = {name: path for part in parts for name, path in part.files.items()}
-        send_files(partial(cluster.ask, worker, self._timeouts[worker]), files)
+        send_files(partial(cluster.call_worker, worker, self._timeouts[worker]), files)
         return cluster.WorkerCall(worker, self._actors[worker], "begin", self._setups[worker])
 
 

@@ -126,7 +126,7 @@ class _PartsGuider(ProductGuider):
 
 
 def _chain(setup: dict[str, Any], made: Sequence[Made]) -> Experts:
-    """The worker's experts, with weights and reliabilities that pass all checks: the asking ComfyUI has its own."""
+    """The worker's experts, with weights and reliabilities that pass all checks: the calling ComfyUI has its own."""
     guiding = sum(each.get("condition") is not None for each in made)
     chain = []
     for expert, each in zip(setup["experts"], made, strict=True):

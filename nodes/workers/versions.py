@@ -1,4 +1,4 @@
-"""Versions that have to be the same on a worker and on the ComfyUI that asks it."""
+"""Versions that have to be the same on a worker and on the ComfyUI that calls it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a method beyond the paper can do to a product: a stage for each thing that it may change, or note.
 
-Before a network is called, the planner asks every method which experts act, and with which weights. Then each
+Before a network is called, every method tells the planner which experts act, and with which weights. Then each
 evaluation goes through the stages `choose`, `take`, `complete`, `weigh` and `note`, in each through all methods in
 their order.
 """
@@ -204,7 +204,7 @@ class Setting(Span):
     options: ClassVar[tuple[Option, ...]]
 
     def methods(self, sigma_at: SigmaAt | None = None) -> list[Method]:
-        """The methods that it asks for in one product; none where it changes nothing.
+        """The methods that it switches on in one product; none where it changes nothing.
 
         Args:
             sigma_at: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.

@@ -1,4 +1,4 @@
-"""What a run may leave out of a product: a policy, off unless it is asked for."""
+"""What a run may leave out of a product: a policy, off unless it is chosen."""
 
 import logging
 from collections.abc import Collection, Sequence

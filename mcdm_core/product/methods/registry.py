@@ -1,4 +1,4 @@
-"""The methods beyond the paper that settings can ask for, a line each, in the order in which stages go through them."""
+"""The methods beyond the paper that settings switch on, a line each, in the order in which stages go through them."""
 
 from collections.abc import Sequence
 

@@ -17,7 +17,7 @@ def step_at(levels: Sequence[float], sigma: float) -> int:
 
     Args:
         levels: Noise levels of the run.
-        sigma: Noise level of the call; samplers may ask between the levels.
+        sigma: Noise level of the call; samplers may evaluate between the levels.
     """
     return sum(level * (1 + ROUNDING) >= sigma for level in levels)
 

@@ -10,7 +10,7 @@ from ..term_numbers import TermNumbers
 
 @dataclass(frozen=True)
 class Remedies:
-    """What a refusal says of a missing null where the caller alone knows who asks for it, and how it is given.
+    """What a refusal says of a missing null where the caller alone knows who wants it, and how it is given.
 
     Attributes:
         give: What to do about it.

@@ -28,7 +28,7 @@ class Planner(Generic[AnyPlan]):
         sigma_at: Noise level of the reference expert at a progress of the sampling, 0…1, from which windows and weight
             curves follow; None if no expert has any.
         warn: Whether to warn, once each, of empty masks and of the part of the picture that no mask covers.
-        sigma_at_of_curves: The same as `sigma_at` for weight curves, which ask it dozens of times at every noise level
+        sigma_at_of_curves: The same as `sigma_at` for weight curves, which call it dozens of times at every noise level
             that they haven't met; None for `sigma_at` itself.
     """
 
@@ -75,8 +75,8 @@ class Planner(Generic[AnyPlan]):
         """Refuse a run that would fail later.
 
         Args:
-            sigmas: Noise levels of the run, descending, or ascending where noise is added; samplers may ask for levels
-                between them.
+            sigmas: Noise levels of the run, descending, or ascending where noise is added; samplers may evaluate
+                at levels between them.
 
         Raises:
             ValueError: If no expert is active at some level, or the active ones cannot be combined.
@@ -91,8 +91,9 @@ class Planner(Generic[AnyPlan]):
         """The plan at a noise level of the reference expert, which is read only where plans depend on it.
 
         Args:
-            level: Noise level; samplers that add noise may ask above those of the run, where its highest one counts.
-            want_null: Whether the sampler asks for U also where W is 1.
+            level: Noise level; samplers that add noise may evaluate above those of the run, where its highest one
+                counts.
+            want_null: Whether the sampler wants U also where W is 1.
 
         Raises:
             ValueError: If no expert is active, or the active ones cannot be combined.
@@ -106,7 +107,7 @@ class Planner(Generic[AnyPlan]):
     def at_any_level(self, level: NoiseLevel) -> AnyPlan:
         """The plan at a noise level that may be beyond those of the run, which `at` would take for their highest.
 
-        The core's denoisers are asked so: no run is announced to them.
+        The core's denoisers take this one: no run is announced to them.
         """
         return self._plan(self._moment(level.number))
 

@@ -59,7 +59,7 @@ def run_folder(runs: Path, name: str, resume: str | None = None, overwrite: bool
 
 
 def _is_resumed(state: Path, written: Path, resume: str | None, overwrite: bool) -> bool:
-    """Whether a run resumes from its state; refuses to replace files of an earlier run without being asked."""
+    """Whether a run resumes from its state; refuses to replace files of an earlier run without being told to."""
     if resume is None and not overwrite:
         if state.exists():
             raise ValueError(

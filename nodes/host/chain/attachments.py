@@ -39,7 +39,7 @@ REMEDIES = Remedies(
         "choose another sampler",
     ),
 )
-"""How a null is given in a graph, and who may ask for one."""
+"""How a null is given in a graph, and who may want one."""
 
 SAMPLER_WIDE = (WrappersMP.PREDICT_NOISE, WrappersMP.SAMPLER_SAMPLE)
 """Wrappers of these kinds run around the prediction of the whole product, or around the sampler."""

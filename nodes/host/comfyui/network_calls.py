@@ -1,7 +1,7 @@
 """Functions around every call of a network, inside the wrappers of nodes, put into the model_options of the call.
 
 ComfyUI hands these options to all of a MODEL's functions as one object for a run, and nodes may keep in it what they
-need at the next step. So a product asks with that object and not with copies: what it adds for a call, it takes out.
+need at the next step. So a product calls with that object and not with copies: what it adds for a call, it takes out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def around_calls(options: dict[str, Any], around: Callable[[NetworkCall, dict[st
     """While it lasts, each call of the network goes through a function.
 
     Args:
-        options: The model_options that it is asked with.
+        options: The model_options that it is called with.
         around: Takes the call and ComfyUI's arguments for it, "input", "timestep", "c" and "cond_or_uncond".
     """
     inner: Callable | None = options.get("model_function_wrapper")
@@ -47,7 +47,7 @@ def when_asked(options: dict[str, Any], notice: Callable[[], object]) -> Iterato
     """While it lasts, a function is called before each call of the network, also with copies that hooks make.
 
     Args:
-        options: The model_options that it is asked with.
+        options: The model_options that it is called with.
         notice: The function.
     """
 
@@ -112,7 +112,7 @@ def without_prompt_caches(options: dict[str, Any], model: BaseModel) -> Iterator
     MODEL's for another.
 
     Args:
-        options: The model_options that it is asked with.
+        options: The model_options that it is called with.
         model: The network.
     """
 

@@ -149,7 +149,7 @@ def show_warnings() -> None:
 def serve_help() -> None:
     """Answer for the nodes' help pages in every language of the page, where there is a server.
 
-    The page asks for a node's help by its own language first, for `docs/MCDM_Expert/en.md`, and reports an error on its
+    The page looks for a node's help in its own language first, `docs/MCDM_Expert/en.md`, and reports an error on its
     console where that is missing, before it takes `docs/MCDM_Expert.md`. The pack has one page a node, which answers
     both.
     """

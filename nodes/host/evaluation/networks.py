@@ -233,7 +233,7 @@ class Nulls:
 
         Args:
             asked: The predictions that the product needs.
-            guided: Whether the product needs nulls. False at cfg 1, where ComfyUI asks for no negatives unless a node
+            guided: Whether the product needs nulls. False at cfg 1, where ComfyUI takes no negatives unless a node
                 demands them.
         """
         networks = self._networks

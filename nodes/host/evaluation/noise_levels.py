@@ -95,7 +95,7 @@ def _noise_scale(model_sampling: Any, shape: Sequence[int]) -> float:
 
 
 class Forms:
-    """The forms of a run's MODELs, each asked for once.
+    """The forms of a run's MODELs, each found once.
 
     Args:
         shape_of: Gives the shape of a MODEL's x, (B, C, …).
@@ -117,7 +117,7 @@ def align(
 ) -> tuple[Tensor, Tensor]:
     """Convert a sample of the reference's run to another expert's form, at the nearest noise level that this one has.
 
-    If both have the same form and range of levels, that is the sample itself at any σ, because ComfyUI too asks a
+    If both have the same form and range of levels, that is the sample itself at any σ, because ComfyUI too calls a
     network beyond its schedule. Else its level is σ_i = clamp(σ/α, σ_min, σ_max), see `align_noise_level`.
 
     Args:

@@ -102,7 +102,7 @@ class Product:
             x0 after the CFG hooks, shape of x.
 
         Raises:
-            ValueError: If something asks for the unconditional estimate of several spaces, which have none in common.
+            ValueError: If something wants the unconditional estimate of several spaces, which have none in common.
         """
         if self.spaces.are_several:
             check_guidance(model_options)
@@ -127,7 +127,7 @@ class Product:
             own = Own(self._shown(evaluation.cond[0]), null, None if mask is None else self._shown(mask))
         weights = self.networks.weights
         if any(model_options.get(name) for name in CFG_HOOKS) or not weights.has_objects_of(self.reference):
-            weights.activate(self.reference)  # hooks may call its network, samplers ask for its schedule
+            weights.activate(self.reference)  # hooks may call its network, samplers read its schedule
         if own is None or not plan.is_single(0):
             model_options = self._hooks.around(model_options, own)
         model, scale = self.reference.model, plan.scale

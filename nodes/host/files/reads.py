@@ -1,4 +1,4 @@
-"""Checks of the conditions under which an expert is asked."""
+"""Checks of the conditions that an expert is given."""
 
 from __future__ import annotations
 

@@ -118,8 +118,8 @@ class QueuedPrompt:
 
     def _is_output(self, node: QueuedNode) -> bool:
         known = nodes.NODE_CLASS_MAPPINGS.get(node.class_type)
-        is_asked_for = self._targets is None or node.id in self._targets
-        return getattr(known, "OUTPUT_NODE", False) is True and is_asked_for
+        is_target = self._targets is None or node.id in self._targets
+        return getattr(known, "OUTPUT_NODE", False) is True and is_target
 
 
 _current: ContextVar[QueuedPrompt | None] = ContextVar("mcdm_prompt", default=None)

@@ -121,7 +121,7 @@ class ModelsOfRun:
             own_noise, own_latent, own_arguments = sample.arguments_of(expert.model, noise, latent_image, arguments)
             expert.model.model.latent_shapes = own_arguments["latent_shapes"]
             process_own = partial(process, expert.model, own, own_noise, own_latent, **own_arguments)
-            # As that MODEL: a clone may have a schedule of its own, and a family may ask layers for its conditioning.
+            # As that MODEL: a clone may have a schedule of its own, and a family may call layers for its conditioning.
             processed.append(self.weights.ask_layers(expert.model, process_own))
             self._cleanups.callback(comfy.sampler_helpers.cleanup_models, processed[-1], [])
         return processed
@@ -161,8 +161,8 @@ class ModelsOfRun:
             ", ".join(self._summary(clones, differing[key]) for key, clones in networks.items()),
             _megabytes(whole),
         )
-        # A condition that is made up: ComfyUI loads the models in it, and asks its ControlNet how much memory it takes.
-        # It adds that to the reference's need, whole and apart alike.
+        # A condition that is made up: ComfyUI loads the models in it, and adds the memory that its ControlNet says
+        # it takes to the reference's need, whole and apart alike.
         beside = max(whole - own.whole, least - own.apart) + sum(differing.values())
         entry = {"additional_models": passengers, "control": _Memory(beside)}
         conds = {**conds, _PASSENGERS: [entry]}
@@ -180,7 +180,7 @@ class ModelsOfRun:
 
 
 class _Memory(ControlBase):
-    """The memory that the other MODELs need, in the guise of a ControlNet, which ComfyUI asks for its need.
+    """The memory that the other MODELs need, in the guise of a ControlNet, whose need ComfyUI reads.
 
     Args:
         size: Bytes beside the reference's own need.
@@ -191,11 +191,11 @@ class _Memory(ControlBase):
         self._size = size
 
     def inference_memory_requirements(self, dtype: Any) -> float:
-        """Asked for by ComfyUI; in bytes."""
+        """Called by ComfyUI; in bytes."""
         return self._size
 
     def deepclone_multigpu(self, load_device: Any, autoregister: bool = False) -> ControlBase:
-        """Asked for by ComfyUI where the reference is split over devices; the others see to theirs."""
+        """Called by ComfyUI where the reference is split over devices; the others see to theirs."""
         self.multigpu_clones[load_device] = ControlBase()
         return self.multigpu_clones[load_device]
 

@@ -82,7 +82,7 @@ class JointSampler(_Around):
 
 
 class JointModel(_Around):
-    """What a sampler asks: x0 of all parts, by way of the guider, which sees the reference's part.
+    """What a sampler calls: x0 of all parts, by way of the guider, which sees the reference's part.
 
     Args:
         guider: The guider, whose attributes this has, too.

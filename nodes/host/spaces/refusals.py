@@ -79,13 +79,13 @@ def check_noise(noise: Tensor, sigmas: Tensor) -> None:
 
 
 def check_guidance(model_options: dict[str, Any]) -> None:
-    """Refuse samplers and nodes that ask for the unconditional estimate, which several spaces don't share.
+    """Refuse samplers and nodes that want the unconditional estimate, which several spaces don't share.
 
     Args:
-        model_options: The options that a sampler asks the run's product with.
+        model_options: The options that a sampler calls the run's product with.
 
     Raises:
-        ValueError: If one asks.
+        ValueError: If one does.
     """
     if model_options.get("disable_cfg1_optimization"):
         raise ValueError(

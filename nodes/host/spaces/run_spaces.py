@@ -73,7 +73,7 @@ def space_name(patcher: ModelPatcher) -> str:
 class RunSpaces:
     """The latent spaces of a run.
 
-    In one space samples are whatever its MODELs make, and stay as they are; no VAE is asked for anything. Samples of
+    In one space samples are whatever its MODELs make, and stay as they are; no VAE is used. Samples of
     several spaces are pictures, shape (B, C, H, W), between which VAEs map; MODELs of videos make some of one frame.
 
     Args:

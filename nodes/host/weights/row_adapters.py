@@ -66,12 +66,12 @@ class _Seen:
     """What was seen of a pass.
 
     Attributes:
-        is_asked: Whether the network was called; ComfyUI skips it outside its conditionings' timestep ranges.
+        is_called: Whether the network was called; ComfyUI skips it outside its conditionings' timestep ranges.
         called: The modules with watched layers in them that were called.
         misfit: A layer that was not given a row for each of the batch; "" if all were.
     """
 
-    is_asked: bool = False
+    is_called: bool = False
     called: set[nn.Module] = field(default_factory=set)
     misfit: str = ""
 
@@ -169,21 +169,21 @@ class RowAdapters:
             self._owners = before
         if seen.misfit:
             self._go_on(Way.ALONE, seen.misfit)
-        elif seen.is_asked and self.way is None:
+        elif seen.is_called and self.way is None:
             self._go_on(Way.TOGETHER)
 
     def with_row_owners(self, options: dict[str, Any], models: Sequence[ModelPatcher]) -> AbstractContextManager[None]:
         """While it lasts, the MODELs that own the rows are known in each call of the network.
 
         Args:
-            options: The model_options that it is asked with.
+            options: The model_options that it is called with.
             models: The MODEL of each conditioning in the list for ComfyUI's batching. If all are one MODEL, a node that
-                replaces the batching may ask with more conditionings.
+                replaces the batching may call with more conditionings.
         """
         alone = len(set(models)) == 1
 
         def with_owners(call: NetworkCall, args: dict[str, Any]) -> Tensor:
-            before, self._seen.is_asked = self._owners, True
+            before, self._seen.is_called = self._owners, True
             chunks = [0] * len(args["cond_or_uncond"]) if alone else args["cond_or_uncond"]
             self._owners = _owners_of([models[chunk] for chunk in chunks], len(args["input"]))
             try:

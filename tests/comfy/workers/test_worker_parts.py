@@ -457,7 +457,7 @@ def test_a_worker_is_asked_once_for_each_thing(remote, engine, small_experts, ba
         calls.append(method)
         return engine(method, *args)
 
-    monkeypatch.setattr(remote("cluster"), "ask", ask)
+    monkeypatch.setattr(remote("cluster"), "call_worker", ask)
     for module in ("engine", "versions"):
         monkeypatch.setattr(remote(module), "versions", dict)  # Ray's too, which isn't needed here
 
