@@ -30,8 +30,8 @@ class Reuse(Method):
     """Remembers the predictions of a run, so that later calls ask for fewer.
 
     In a step, either all calls ask for everything (a full step) or all calls leave passes out. (Samplers that evaluate
-    twice do so next at the next step's level, or between the two.) Up to `refresh` − 1 steps after a full one leave
-    out the nulls that were similar in it, see `Passes`. In place of a null's D_∅ that is left out stands
+    twice in a step do so at the next step's level, or between the two.) Up to `refresh` − 1 steps after a full one
+    leave out the nulls that were similar in it, see `Passes`. In place of a null's D_∅ that is left out stands
 
         D_∅(σ) = D_i(σ) + s(σ)/s(σ') · (D_∅(σ') − D_i(σ')),  s(σ) = σ/√(1 + σ²),
 
