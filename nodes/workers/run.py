@@ -100,7 +100,7 @@ class WorkersOfRun:
                 )
         cluster.wait([(self.set_up(worker), lambda answer: None) for worker in self._of_worker], self._timeouts)
 
-    def answers(
+    def predict(
         self,
         requests: list[Request],
         point_of: Callable[[ModelPatcher], ModelPoint],
@@ -108,22 +108,22 @@ class WorkersOfRun:
     ) -> dict[Request, Tensor]:
         """Predictions of x0, by workers and by the networks here at the same time."""
         local = [request for request in requests if not is_remote(self._experts[request.expert].model)]
-        answers: dict[Request, Tensor] = {}
+        predictions: dict[Request, Tensor] = {}
         batches = []
         for worker, indices in self._of_worker.items():
             mine = [request for request in requests if request.expert in indices]
             if mine:
-                batches.append(_WorkerBatch(self, worker, mine, point_of, answers))
+                batches.append(_WorkerBatch(self, worker, mine, point_of, predictions))
         calls = [(batch.ask(), batch.take) for batch in batches]
         try:
             if local:
-                answers |= here(local)
+                predictions |= here(local)
             cluster.wait(calls, self._timeouts)
         except BaseException:
             for actor in self._actors.values():
                 actor.cancel.remote(self._name)
             raise
-        return answers
+        return predictions
 
     def close(self) -> None:
         """Let the workers end the run."""
@@ -155,7 +155,7 @@ class _WorkerBatch:
         worker: The worker.
         requests: The requests.
         point_of: Returns x and σ in a MODEL's own form.
-        answers: Dictionary for the answers.
+        predictions: Is given the worker's.
     """
 
     def __init__(
@@ -164,12 +164,12 @@ class _WorkerBatch:
         worker: WorkerName,
         requests: list[Request],
         point_of: Callable[[ModelPatcher], ModelPoint],
-        answers: dict[Request, Tensor],
+        predictions: dict[Request, Tensor],
     ):
         self._run = run
         self._worker = worker
         self._requests = requests
-        self._answers = answers
+        self._predictions = predictions
         self._points = {run.network_of(request): point_of(run.network_of(request)) for request in requests}
         sent = {patcher: (to_buffer(x), float(sigma[0])) for patcher, (x, sigma) in self._points.items()}
         self._question = []
@@ -189,5 +189,5 @@ class _WorkerBatch:
             return self.ask()
         for request, buffer in zip(self._requests, answer["predictions"], strict=True):
             x, _ = self._points[self._run.network_of(request)]
-            self._answers[request] = to_tensor(buffer, tuple(x.shape)).to(x)
+            self._predictions[request] = to_tensor(buffer, tuple(x.shape)).to(x)
         return None

@@ -121,8 +121,8 @@ class _PartsGuider(ProductGuider):
             if model not in asked:
                 x = to_tensor(point["x"]).to(model.load_device)
                 asked[model] = x, x.new_full((len(x),), float(point["sigma"]))
-        answers = networks.answers(requests, asked.__getitem__, model_options)
-        return [dict(to_buffer(answers[request])) for request in requests]
+        predictions = networks.predict(requests, asked.__getitem__, model_options)
+        return [dict(to_buffer(predictions[request])) for request in requests]
 
 
 def _chain(setup: dict[str, Any], made: Sequence[Made]) -> Experts:

@@ -1,4 +1,7 @@
-"""The networks of a product's experts, asked in ComfyUI's batches and on their own devices."""
+"""The networks of a product's experts, asked in ComfyUI's batches and on their own devices.
+
+`LocalNetworks` sorts requests by device and MODEL, and makes batches of those to one MODEL, each a call of ComfyUI's.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,11 @@ class LocalNetworks:
         """The rows that a request takes per sample of the batch."""
         return len(self.conds[request.expert][request.role])
 
-    def answers(
+    def asked_with(self, expert: int) -> ModelPatcher:
+        """The MODEL in whose batch an expert's predictions are asked."""
+        return self.weights.asked_with(self.model_of(expert))
+
+    def predict(
         self, requests: list[Request], point_of: Callable[[ModelPatcher], ModelPoint], model_options: dict[str, Any]
     ) -> dict[Request, Tensor]:
         """Predictions of x0, each on the device of its MODEL's x.
@@ -83,36 +90,13 @@ class LocalNetworks:
             point_of: Gives x and σ in a MODEL's own form.
             model_options: The reference's prepared options.
         """
-        asked: dict[torch.device, list[tuple[ModelPatcher, list[Request]]]] = {}
+        by_device: dict[torch.device, list[tuple[ModelPatcher, list[Request]]]] = {}
         for patcher, mine in self._by_model(requests):
-            asked.setdefault(device_of(patcher), []).append((patcher, mine))
+            by_device.setdefault(device_of(patcher), []).append((patcher, mine))
         options = {**self.options, self.reference: model_options}
-        ask = partial(self._ask, point_of=point_of, options=options)
-        answers = self.devices.run({device: partial(ask, models) for device, models in asked.items()})
-        return {request: x0 for of_device in answers for request, x0 in of_device.items()}
-
-    def asked_with(self, expert: int) -> ModelPatcher:
-        """The MODEL in whose batch an expert's predictions are asked."""
-        return self.weights.asked_with(self.model_of(expert))
-
-    def _ask(
-        self,
-        asked: list[tuple[ModelPatcher, list[Request]]],
-        check: Callable[[], None],
-        point_of: Callable[[ModelPatcher], ModelPoint],
-        options: OptionsOf,
-    ) -> dict[Request, Tensor]:
-        """Answers of the MODELs on one device."""
-        results: dict[Request, Tensor] = {}
-        for patcher, mine in asked:
-            check()
-            # Before the weights are switched: of several clones, the network has the model_sampling of only one.
-            x, sigma = point_of(patcher)
-            point = x.to(patcher.load_device), sigma.to(patcher.load_device)
-            for batch in self._batches(mine, options[patcher]):
-                answers = self._answer(batch, patcher, point, options)
-                results |= {request: x0.to(x.device) for request, x0 in answers.items()}
-        return results
+        predict = partial(self._predict_on_device, point_of=point_of, options=options)
+        made = self.devices.run({device: partial(predict, by_model) for device, by_model in by_device.items()})
+        return {request: x0 for predictions in made for request, x0 in predictions.items()}
 
     def _by_model(self, requests: list[Request]) -> list[tuple[ModelPatcher, list[Request]]]:
         """The requests to each MODEL; those whose weights are in place come first."""
@@ -121,6 +105,25 @@ class LocalNetworks:
             by_model.setdefault(self.asked_with(request.expert), []).append(request)
         last = self.reference if self._null_is_read else None  # a patch keeps what it met last
         return sorted(by_model.items(), key=lambda entry: (entry[0] is last, not self.weights.is_active(entry[0])))
+
+    def _predict_on_device(
+        self,
+        by_model: list[tuple[ModelPatcher, list[Request]]],
+        check: Callable[[], None],
+        point_of: Callable[[ModelPatcher], ModelPoint],
+        options: OptionsOf,
+    ) -> dict[Request, Tensor]:
+        """Predictions by the MODELs on one device, one MODEL after the other; `check` raises what ends the run."""
+        made: dict[Request, Tensor] = {}
+        for patcher, mine in by_model:
+            check()
+            # Before the weights are switched: of several clones, the network has the model_sampling of only one.
+            x, sigma = point_of(patcher)
+            point = x.to(patcher.load_device), sigma.to(patcher.load_device)
+            for batch in self._batches(mine, options[patcher]):
+                predictions = self._predict_batch(batch, patcher, point, options)
+                made |= {request: x0.to(x.device) for request, x0 in predictions.items()}
+        return made
 
     def _batches(self, requests: list[Request], options: dict[str, Any]) -> list[list[Request]]:
         """Requests to one MODEL, split into calls of ComfyUI's batching.
@@ -142,22 +145,22 @@ class LocalNetworks:
         together = [request for request in requests if request.expert not in apart]
         return [batch for batch in (together, *by_expert) if batch]
 
-    def _answer(
+    def _predict_batch(
         self, batch: list[Request], asked: ModelPatcher, point: ModelPoint, options: OptionsOf
     ) -> dict[Request, Tensor]:
-        """Predictions of x0 for requests to one MODEL, or to several that differ only in adapters, by one's options."""
+        """Predictions for requests to one MODEL, or to several that differ only in adapters, by one's options."""
         models = [self.model_of(request.expert) for request in batch]
         own = options[asked]
-        predictions = self.weights.ask(models, own, partial(self._run, models[0], batch, point, own))
+        predictions = self.weights.in_one_pass(models, own, partial(self._call, models[0], batch, point, own))
         if predictions is not None:
             return dict(zip(batch, predictions, strict=True))
-        apart: dict[ModelPatcher, list[Request]] = {}
+        apart: dict[ModelPatcher, list[Request]] = {}  # in one pass it can't be done
         for request, model in zip(batch, models, strict=True):
             apart.setdefault(model, []).append(request)
-        answers = (self._answer(mine, model, point, options) for model, mine in apart.items())
-        return {request: x0 for answered in answers for request, x0 in answered.items()}
+        each = (self._predict_batch(mine, model, point, options) for model, mine in apart.items())
+        return {request: x0 for predictions in each for request, x0 in predictions.items()}
 
-    def _run(
+    def _call(
         self,
         patcher: ModelPatcher,
         batch: list[Request],
@@ -165,9 +168,9 @@ class LocalNetworks:
         options: dict[str, Any],
         owners: AbstractContextManager[None],
     ) -> list[Tensor]:
-        """Predictions of x0 for one call, in the order of `batch` (conditions first).
+        """One call of ComfyUI's batching: predictions of x0 in the order of `batch` (conditions first).
 
-        Within `owners`, layers know whose rows are whose; it comes from `SharedWeights.ask`.
+        Within `owners`, layers know whose rows are whose; it comes from `SharedWeights.in_one_pass`.
         """
         conds: list[list[dict] | None] = [self.conds[request.expert][request.role] for request in batch]
         roles = [ROLES[request.role] for request in batch]
@@ -222,7 +225,7 @@ class Nulls:
                     expert.label,
                 )
 
-    def shared(self) -> list[int]:
+    def owners(self) -> list[int]:
         """For every expert the one whose null is used as its own: itself if a condition beside a null may change it."""
         in_pairs = self._networks.may_read_pairs
         firsts = map(self._first_with_same_null, range(len(in_pairs)))

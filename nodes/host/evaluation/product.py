@@ -61,7 +61,7 @@ class Product:
         self.separate: SeparateWeights | None = None
         self._hooks = CfgHooks()
         self.nulls = Nulls(networks)
-        planner.change(planner.combination.with_null_owners(self.nulls.shared()))
+        planner.change(planner.combination.with_null_owners(self.nulls.owners()))
 
     def watch(self, observer: Observer) -> None:
         """Show an observer every evaluation from now on."""
@@ -183,15 +183,15 @@ class _NetworksAtPoint:
         self._product = product
         self._batch = len(x)
         self._point_of = partial(product.point_of, x=x, sigma=sigma, level=level)
-        self._here = partial(product.networks.answers, point_of=self._point_of, model_options=model_options)
+        self._here = partial(product.networks.predict, point_of=self._point_of, model_options=model_options)
 
     def ask(self, plan: Plan, asked: Asked) -> tuple[Predictions, Predictions]:
         """The predictions asked for, by expert: under conditions, and under nulls; on the device of x."""
         product, requests = self._product, self._product.nulls.requests(asked, bool(plan.nulls))
         workers = product.workers
-        predictions = self._here(requests) if workers is None else workers.answers(requests, self._point_of, self._here)
-        answers = {made: product.spaces.unframed(x0) for made, x0 in predictions.items()}
-        cond, null = ({made.expert: x0 for made, x0 in answers.items() if made.role == role} for role in ROLES)
+        predictions = self._here(requests) if workers is None else workers.predict(requests, self._point_of, self._here)
+        unframed = {made: product.spaces.unframed(x0) for made, x0 in predictions.items()}
+        cond, null = ({made.expert: x0 for made, x0 in unframed.items() if made.role == role} for role in ROLES)
         return cond, null
 
     def rows(self, plan: Plan, asked: Asked) -> int:

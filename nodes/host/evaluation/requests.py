@@ -97,7 +97,7 @@ class Workers(Protocol):
             ValueError: If one refuses.
         """
 
-    def answers(
+    def predict(
         self,
         requests: list[Request],
         point_of: Callable[[ModelPatcher], ModelPoint],
@@ -108,7 +108,7 @@ class Workers(Protocol):
         Args:
             requests: The predictions to make, by workers and here.
             point_of: Gives x and σ in a MODEL's own form.
-            here: Answers requests to networks that are here.
+            here: Predicts by the networks that are here.
         """
 
     def close(self) -> None:

@@ -122,7 +122,7 @@ class ModelsOfRun:
             expert.model.model.latent_shapes = own_arguments["latent_shapes"]
             process_own = partial(process, expert.model, own, own_noise, own_latent, **own_arguments)
             # As that MODEL: a clone may have a schedule of its own, and a family may call layers for its conditioning.
-            processed.append(self.weights.ask_layers(expert.model, process_own))
+            processed.append(self.weights.as_model(expert.model, process_own))
             self._cleanups.callback(comfy.sampler_helpers.cleanup_models, processed[-1], [])
         return processed
 

@@ -24,7 +24,7 @@ from .row_adapters import PassGivenUpError, RowAdapters
 
 logger = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class SharedWeights:
@@ -110,47 +110,47 @@ class SharedWeights:
             for copy in self._copies.get(patcher, ()):
                 self._of_copies.activate(copy)
 
-    def ask(
+    def in_one_pass(
         self,
         models: Sequence[ModelPatcher],
         options: dict[str, Any],
-        ask: Callable[[AbstractContextManager[None]], Answer],
-    ) -> Answer | None:
-        """The answer of one pass of MODELs that are asked together, see `asked_with`.
+        make: Callable[[AbstractContextManager[None]], Result],
+    ) -> Result | None:
+        """Make a pass in which MODELs are asked together, see `asked_with`.
 
         Args:
             models: The MODEL of each conditioning in the list for ComfyUI's batching.
             options: The model_options that the network is asked with.
-            ask: Makes the pass, within the context that it is given.
+            make: Makes the pass, within the context that it is given.
 
         Returns:
-            What `ask` returns; None if the pass was given up and each MODEL is to be asked again in one of its own,
+            What `make` returns; None if the pass was given up and each MODEL is to be asked again in one of its own,
             which ends, since every time the MODELs go on in a dearer `Way`.
         """
         self.activate(models[0])
         adapters = self._adapters_of(models[0])
         if adapters is None:
-            return ask(nullcontext())
+            return make(nullcontext())
         undo = undoing(options)
         try:
             with adapters.adding(models):
-                return ask(adapters.with_row_owners(options, models))
+                return make(adapters.with_row_owners(options, models))
         except PassGivenUpError:
             undo()
             drop_prefetched(models[0].model)  # of the pass that was given up
             return None
 
-    def ask_layers(self, patcher: ModelPatcher, ask: Callable[[], Answer]) -> Answer:
+    def as_model(self, patcher: ModelPatcher, function: Callable[[], Result]) -> Result:
         """The result of a function that may call some of a MODEL's layers outside its passes."""
         self.activate(patcher)
         adapters = self._adapters_of(patcher)
         if adapters is not None:
             try:
                 with adapters.adding([patcher]):
-                    return ask()
+                    return function()
             except PassGivenUpError:  # from now on this MODEL's weights are exchanged
                 self.activate(patcher)
-        return ask()
+        return function()
 
     def restore(self) -> None:
         """Leave every network as it was loaded; loads nothing, so it is safe after any failure."""

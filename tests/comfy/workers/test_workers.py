@@ -288,13 +288,13 @@ def test_runs_leave_nothing_behind(cluster, runner):
 def within_steps(monkeypatch, host, act):
     """Do something in the middle of a run: before the workers are asked for the time of this number."""
     run = importlib.import_module("mcdm_pack.nodes.workers.run")
-    calls, answers = iter(range(1000)), run.WorkersOfRun.answers
+    calls, predict = iter(range(1000)), run.WorkersOfRun.predict
 
     def watched(self, *args):
         act(next(calls))
-        return answers(self, *args)
+        return predict(self, *args)
 
-    monkeypatch.setattr(run.WorkersOfRun, "answers", watched)
+    monkeypatch.setattr(run.WorkersOfRun, "predict", watched)
 
 
 @pytest.mark.parametrize("step", range(8))
