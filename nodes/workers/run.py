@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..host.chain.expert_chain import ExpertInput, Experts
 from ..host.evaluation.noise_levels import Forms, align_levels
-from ..host.evaluation.requests import ModelPoint, Request, RunInputs
+from ..host.evaluation.requests import ModelPoint, Request
+from ..host.spaces.joint_sample import RunInputs
 from . import cluster
 from .files import send_files
 from .model import WorkerName, is_remote
@@ -65,18 +66,17 @@ class WorkersOfRun:
         self._setups: dict[WorkerName, dict[str, Any]] = {}
         self._name = uuid.uuid4().hex
 
-    def begin(self, inputs: RunInputs, shapes: Sequence[Sequence[int]], forms: Forms) -> None:
+    def begin(self, inputs: RunInputs, forms: Forms) -> None:
         """Set up the run on the workers, which load their experts and make their conditions.
 
         Args:
             inputs: What ComfyUI gives the run.
-            shapes: Shapes of the latent's parts.
             forms: Forms of the run's MODELs.
 
         Raises:
             ValueError: If a worker refuses, or the latent has several parts.
         """
-        if len(shapes) > 1:
+        if len(inputs.shapes) > 1:
             raise ValueError(
                 "Expected a single latent for experts on workers and got a nested one; sample such a model here."
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from ....mcdm_core.product.evaluation import Evaluation
 from ....mcdm_core.product.methods.method import Method
 from ..chain.expert_chain import Conds, Experts
+from ..spaces.joint_sample import RunInputs
 from .noise_levels import Forms
 
 CONDITION, NULL = "positive", "negative"
@@ -63,34 +64,14 @@ def _name(role: str, index: int) -> str:
     return role if index == 0 else f"{role} {index + 1}"
 
 
-@dataclass(frozen=True)
-class RunInputs:
-    """What ComfyUI gives a run.
-
-    Attributes:
-        noise: Start noise, shape (B, C, …).
-        latent_image: The latent as it came in, before any model's scaling.
-        denoise_mask: Noise mask in the shape of the noise; None is everywhere.
-        sigmas: Noise levels in the reference's form, shape (S + 1,).
-        seed: The seed of the run.
-    """
-
-    noise: Tensor
-    latent_image: Tensor
-    denoise_mask: Tensor | None
-    sigmas: Tensor
-    seed: int | None
-
-
 class Workers(Protocol):
     """The workers of a run's experts."""
 
-    def begin(self, inputs: RunInputs, shapes: Sequence[Sequence[int]], forms: Forms) -> None:
+    def begin(self, inputs: RunInputs, forms: Forms) -> None:
         """Announce the run to them, before they are asked.
 
         Args:
             inputs: What ComfyUI gives the run.
-            shapes: The shapes of the parts of the latent.
             forms: The forms of MODELs in this run.
 
         Raises:

@@ -26,9 +26,9 @@ from ..comfyui.page import refusals_at_experts
 from ..evaluation.networks import LocalNetworks
 from ..evaluation.noise_levels import Forms, align_levels
 from ..evaluation.product import Product
-from ..evaluation.requests import Observer, RunInputs, conditionings_on, conds_of
+from ..evaluation.requests import Observer, conditionings_on, conds_of
 from ..spaces.checks import check_scores
-from ..spaces.joint_sample import Drawn, JointSample, drawn_of
+from ..spaces.joint_sample import Drawn, JointSample, RunInputs, drawn_of
 from ..spaces.refusals import check_noise, in_spaces
 from ..spaces.run_spaces import RunSpaces
 from .models import ModelsOfRun
@@ -137,13 +137,9 @@ class ProductGuider(comfy.samplers.CFGGuider):
         Raises:
             ValueError: If the experts cannot be combined.
         """
-        before = dict(vars(self))  # CFGGuider keeps a run in attributes, after a failure for good
-        with ExitStack() as ending:
-            ending.enter_context(refusals_at_experts(self.node_of))
+        with refusals_at_experts(self.node_of), self._unchanged(), ExitStack() as ending:
             spaces = self._check_experts(*parts_of(latent_image, latent_shapes))
             warn_of_idle_hooks(self.experts)
-            ending.callback(self.__dict__.update, before)
-            ending.callback(self.__dict__.clear)  # the last first
             ending.callback(self._clean_up)
             self.models = ModelsOfRun(self.experts, spaces, ending)
             yield
@@ -173,19 +169,18 @@ class ProductGuider(comfy.samplers.CFGGuider):
         **kwargs: Any,
     ) -> Tensor:
         """As CFGGuider's, which processes the reference's conditioning; the others' is processed here."""
-        models, shapes = self.models, kwargs.get("latent_shapes")
-        plan = self.plan = self._plan_run(noise, latent_image, device, sigmas, shapes)
+        models = self.models
+        inputs = RunInputs(noise, latent_image, denoise_mask, sigmas, seed, kwargs.get("latent_shapes"))
+        plan = self.plan = self._plan_run(inputs, device)
         sampler = plan.sampler_around(sampler, self.model_patcher)
         scores = LiftScores(self.experts) if self.scores else None
         try:
             plan.methods.begin(levels_of(sigmas), [0] if null_is_read(self.experts) else [])
             models.announce(partial(self.levels_met_by, sigmas=sigmas))
-            arguments = {"denoise_mask": denoise_mask, "seed": seed, "latent_shapes": shapes}
-            processed = models.process(self.conds, plan.sample, noise, latent_image, arguments)
+            processed = models.process(self.conds, plan.sample, inputs)
             self.conds = conds_of(self.conds, 0)
             if models.workers is not None:
-                inputs = RunInputs(noise, latent_image, denoise_mask, sigmas, seed)
-                models.workers.begin(inputs, plan.shapes, plan.forms)
+                models.workers.begin(inputs, plan.forms)
             models.weights.activate(self.model_patcher)
             rest = (callback, disable_pbar, seed, *args)
             with self._wrapper(WrappersMP.SAMPLER_SAMPLE, partial(self._begin_product, processed, scores)):
@@ -227,18 +222,16 @@ class ProductGuider(comfy.samplers.CFGGuider):
             check_scores(in_spaces(self.experts))
         return spaces
 
-    def _plan_run(
-        self, noise: Tensor, latent_image: Tensor, device: Any, sigmas: Tensor, latent_shapes: Sequence | None
-    ) -> PlanOfRun:
+    def _plan_run(self, inputs: RunInputs, device: Any) -> PlanOfRun:
         """Plan the run; asks no network of an expert."""
-        spaces, shapes = self.models.spaces, latent_shapes or [noise.shape]
-        planner = planner_of(self.experts, self.rule, noise, shapes, device, sigmas, spaces)
-        forms, latent = Forms(partial(spaces.shape_of, shape=noise.shape)), latent_image
+        spaces, noise, latent = self.models.spaces, inputs.noise, inputs.latent_image
+        planner = planner_of(self.experts, self.rule, noise, inputs.shapes, device, inputs.sigmas, spaces)
+        forms = Forms(partial(spaces.shape_of, shape=noise.shape))
         if spaces.are_several:
-            check_noise(noise, sigmas)
-            latent = self.inner_model.process_latent_in(latent_image) if latent_image.any() else latent_image
+            check_noise(noise, inputs.sigmas)
+            latent = self.inner_model.process_latent_in(latent) if latent.any() else latent
             noise, latent = unframed(noise), unframed(latent).to(noise)
-        return PlanOfRun(planner, forms, shapes, JointSample(spaces, self._drawn, noise, latent))
+        return PlanOfRun(planner, forms, inputs.shapes, JointSample(spaces, self._drawn, noise, latent))
 
     def _begin_product(
         self,
@@ -269,6 +262,16 @@ class ProductGuider(comfy.samplers.CFGGuider):
             yield
         finally:
             own.remove(wrapper)
+
+    @contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """After the block all attributes are as before: CFGGuider keeps a run in some, after a failure for good."""
+        before = dict(vars(self))
+        try:
+            yield
+        finally:
+            self.__dict__.clear()
+            self.__dict__.update(before)
 
     def _clean_up(self) -> None:
         if "loaded_models" in vars(self):  # an exception kept CFGGuider from its own cleanup

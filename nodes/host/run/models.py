@@ -16,7 +16,7 @@ from torch import Tensor
 from ..chain.expert_chain import Conds, Experts, labels_by_model
 from ..comfyui.devices import Devices, copies_of
 from ..evaluation.requests import conditionings_on, conds_of, workers_of
-from ..spaces.joint_sample import JointSample
+from ..spaces.joint_sample import JointSample, RunInputs
 from ..spaces.run_spaces import RunSpaces
 from ..weights.adapter_groups import adapter_groups
 from ..weights.clones import SharedWeights
@@ -101,26 +101,22 @@ class ModelsOfRun:
         with self.weights.loading():
             return self._load(load, model, noise_shape, conds, *args, **kwargs)
 
-    def process(
-        self, conds: Conds, sample: JointSample, noise: Tensor, latent_image: Tensor, arguments: dict[str, Any]
-    ) -> list[Conds]:
+    def process(self, conds: Conds, sample: JointSample, inputs: RunInputs) -> list[Conds]:
         """Process the conditioning of the experts after the first, each against its own MODEL.
 
         Args:
             conds: Conditioning of all experts on the reference's MODEL, whose `latent_shapes` CFGGuider sets.
             sample: The samples of the run, in the latent spaces of its experts.
-            noise: The start noise, shape (B, C, …).
-            latent_image: The latent that came in, before any model's scaling.
-            arguments: Further arguments of `prepared.process`, "latent_shapes" among them.
+            inputs: What ComfyUI gives the run.
         """
         of_models: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self.others}
         of_models[self._reference] = conds
         processed = []
         for index, expert in enumerate(self.experts[1:], start=1):
             own = self.spaces.with_areas(expert.model, conds_of(of_models[expert.model], index))
-            own_noise, own_latent, own_arguments = sample.arguments_of(expert.model, noise, latent_image, arguments)
-            expert.model.model.latent_shapes = own_arguments["latent_shapes"]
-            process_own = partial(process, expert.model, own, own_noise, own_latent, **own_arguments)
+            own_inputs = sample.inputs_of(expert.model, inputs)
+            expert.model.model.latent_shapes = own_inputs.latent_shapes
+            process_own = partial(process, expert.model, own, own_inputs)
             # As that MODEL: a clone may have a schedule of its own, and a family may call layers for its conditioning.
             processed.append(self.weights.as_model(expert.model, process_own))
             self._cleanups.callback(comfy.sampler_helpers.cleanup_models, processed[-1], [])

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..chain.attachments import schedule_hooks_apart
 from ..chain.expert_chain import Conds
 from ..comfyui.devices import copies_at_work, match_copies
+from ..spaces.joint_sample import RunInputs
 
 
 class PassMemory(NamedTuple):
@@ -125,29 +126,25 @@ class PreparedModel:
         self.patcher.pre_run()
 
 
-def process(
-    patcher: ModelPatcher,
-    conds: Conds,
-    noise: Tensor,
-    latent_image: Tensor | None,
-    denoise_mask: Tensor | None,
-    **kwargs: Any,
-) -> Conds:
+def process(patcher: ModelPatcher, conds: Conds, inputs: RunInputs) -> Conds:
     """Process one expert's conditioning against its own model, on its own device.
 
     Args:
         patcher: The expert's MODEL.
         conds: "positive" and "negative", either may be missing.
-        noise: Start noise, shape (B, C, H, W).
-        latent_image: The latent as it came in, before any model's scaling.
-        denoise_mask: Noise mask of the run; None is everywhere.
-        **kwargs: Further arguments of `comfy.samplers.process_conds`.
+        inputs: What ComfyUI gives the run, in the shape of the MODEL's samples.
     """
-    model, device = patcher.model, patcher.load_device
-    if latent_image is not None:
-        latent_image = latent_image.to(device)
-        if torch.count_nonzero(latent_image) > 0:
-            latent_image = model.process_latent_in(latent_image)
-    mask = None if denoise_mask is None else denoise_mask.to(device)
-    given = {"latent_image": latent_image, "denoise_mask": mask}
-    return comfy.samplers.process_conds(model, noise.to(device), conds, device, **given, **kwargs)
+    model, device, mask = patcher.model, patcher.load_device, inputs.denoise_mask
+    latent_image = inputs.latent_image.to(device)
+    if torch.count_nonzero(latent_image) > 0:
+        latent_image = model.process_latent_in(latent_image)
+    return comfy.samplers.process_conds(
+        model,
+        inputs.noise.to(device),
+        conds,
+        device,
+        latent_image=latent_image,
+        denoise_mask=None if mask is None else mask.to(device),
+        seed=inputs.seed,
+        latent_shapes=inputs.latent_shapes,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import comfy.sample
@@ -54,6 +55,31 @@ class ScaledNoise(NamedTuple):
         return noise
 
 
+class RunInputs(NamedTuple):
+    """What ComfyUI gives a run.
+
+    Attributes:
+        noise: Start noise, shape (B, C, …).
+        latent_image: The latent as it came in, before any model's scaling.
+        denoise_mask: Noise mask in the shape of the noise; None is everywhere.
+        sigmas: Noise levels in the reference's form, shape (S + 1,).
+        seed: The seed of the run.
+        latent_shapes: Shapes of the parts of the latent; None where ComfyUI doesn't tell, and there is one.
+    """
+
+    noise: Tensor
+    latent_image: Tensor
+    denoise_mask: Tensor | None
+    sigmas: Tensor
+    seed: int | None
+    latent_shapes: Sequence[Sequence[int]] | None
+
+    @property
+    def shapes(self) -> Sequence[Sequence[int]]:
+        """Shapes of the parts of the latent; most have one part."""
+        return self.latent_shapes or [self.noise.shape]
+
+
 class JointSample:
     """The samples of a run in every latent space; in one, ComfyUI's are all there is.
 
@@ -99,31 +125,18 @@ class JointSample:
         carried = self.spaces.joint.from_reference(latent, self.spaces.others)
         return [carried[index] for index in self.spaces.others]
 
-    def arguments_of(
-        self, patcher: ModelPatcher, noise: Tensor, latent_image: Tensor, arguments: dict[str, Any]
-    ) -> tuple[Tensor, Tensor, dict[str, Any]]:
-        """What an expert's conditioning is processed with, in the shape of its MODEL's samples.
-
-        Args:
-            patcher: The MODEL.
-            noise: The reference's start noise.
-            latent_image: The latent that came in.
-            arguments: Further arguments of `process`.
-
-        Returns:
-            The three arguments for this MODEL, the same ones for the reference's space.
-        """
+    def inputs_of(self, patcher: ModelPatcher, inputs: RunInputs) -> RunInputs:
+        """A run's inputs in the shape of a MODEL's samples, with which its experts' conditioning is processed."""
         index = self.spaces.index_of(patcher)
         if index == 0:
-            return noise, latent_image, arguments
+            return inputs
         noise, latent = (self.spaces.framed(patcher, each[index]) for each in (self.noise, self.latents))
         if latent.any():  # `process` scales it anew
             latent = patcher.get_model_object("latent_format").process_out(latent)
-        own = dict(arguments)
-        if own.get("denoise_mask") is not None:
-            own["denoise_mask"] = self.spaces.framed(patcher, self.mask_of(index, own["denoise_mask"]))
-        own["latent_shapes"] = [noise.shape]
-        return noise, latent, own
+        mask = inputs.denoise_mask
+        if mask is not None:
+            mask = self.spaces.framed(patcher, self.mask_of(index, mask))
+        return inputs._replace(noise=noise, latent_image=latent, denoise_mask=mask, latent_shapes=[noise.shape])
 
     def part_of(self, patcher: ModelPatcher, x: Tensor) -> Tensor:
         """The sample that a MODEL is asked about, y_s of its space as it takes it.
