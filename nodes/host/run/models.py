@@ -39,8 +39,6 @@ class ModelsOfRun:
         ending: Is closed at the end of the run; it gets what has to be undone.
 
     Attributes:
-        experts: The chain.
-        spaces: The latent spaces of the experts.
         weights: Lets networks answer as each of the MODELs that share them.
         devices: The devices of the MODELs.
         workers: The workers that have experts of the run; None if all are here.
@@ -99,7 +97,24 @@ class ModelsOfRun:
             which need a cleanup after the run, among them the copies of the reference and no other MODEL's.
         """
         with self.weights.loading():
-            return self._load(load, model, noise_shape, conds, *args, **kwargs)
+            own, networks = memory_of_pass(model, noise_shape, conds), self._networks(model)
+            passengers, others = self._passengers(model, noise_shape)
+            maps = self.spaces.memory()
+            needs = [own, *others, PassMemory(maps, maps)]
+            whole, apart = max(need.whole for need in needs), max(need.apart for need in needs)
+            differing = [self.weights.memory(clones[0]) for clones in networks]
+            told = ", ".join(map(self._summary, networks, differing))
+            logger.info("Loading %s; a pass takes up to %s.", told, _megabytes(whole))
+            # A condition that is made up: ComfyUI loads the models in it, and adds the memory that its ControlNet says
+            # it takes to the reference's need, whole and apart alike.
+            beside = max(whole - own.whole, apart - own.apart) + sum(differing)
+            entry = {"additional_models": passengers, "control": _Memory(beside)}
+            conds = {**conds, _PASSENGERS: [entry]}
+            network, conds, additional = load(self.weights.loaded(model), noise_shape, conds, *args, **kwargs)
+        copies = (copy for other in self.others for copy in copies_of(other.patcher))
+        experts = {id(each) for each in (*map(self.weights.loaded, self.names), *copies, *self.spaces.vaes)}
+        conds = {name: entries for name, entries in conds.items() if name != _PASSENGERS}
+        return network, conds, [patcher for patcher in additional if id(patcher) not in experts]
 
     def process(self, conds: Conds, sample: JointSample, inputs: RunInputs) -> list[Conds]:
         """Process the conditioning of the experts after the first, each against its own MODEL.
@@ -127,47 +142,35 @@ class ModelsOfRun:
         conds = {name: comfy.sampler_helpers.convert_cond(value) for name, value in conditionings.items()}
         return PreparedModel(patcher, conds, ending)
 
-    def _load(
-        self, load: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
-    ) -> tuple[Any, Conds, list[ModelPatcher]]:
-        networks = {id(model.model): [model]}
+    def _networks(self, reference: ModelPatcher) -> list[list[ModelPatcher]]:
+        """The MODELs of each network, that of the reference first."""
+        networks: dict[int, list[ModelPatcher]] = {}
+        for patcher in (reference, *(other.patcher for other in self.others)):
+            networks.setdefault(id(patcher.model), []).append(patcher)
+        return [*networks.values()]
+
+    def _passengers(
+        self, reference: ModelPatcher, noise_shape: Sequence[int]
+    ) -> tuple[list[ModelPatcher], list[PassMemory]]:
+        """All that is loaded beside the reference and its conditioning's models; and what passes of the others take.
+
+        One MODEL of each network is loaded, and `weights` answers as the others; so with copies on further devices.
+        """
         passengers: list[ModelPatcher] = []
-        copied = {id(copy.model) for copy in copies_of(model)}
-        own = memory_of_pass(model, noise_shape, conds)
-        needs = [own]
+        needs: list[PassMemory] = []
+        networks, copied = {id(reference.model)}, {id(copy.model) for copy in copies_of(reference)}
         for other in self.others:
             models, memory = other.needs(self.spaces.shape_of(other.patcher, noise_shape))
             needs.append(memory)
             shared = {id(copy) for copy in copies_of(other.patcher) if id(copy.model) in copied}
             copied |= {id(copy.model) for copy in copies_of(other.patcher)}
             passengers += [each for each in models if id(each) not in shared]
-            clones = networks.setdefault(id(other.patcher.model), [])
-            if not clones:
-                passengers.append(self.weights.loaded(other.patcher))
-            else:
+            if id(other.patcher.model) in networks:
                 passengers += other.load_beside_weights()
-            clones.append(other.patcher)
-        passengers += self.spaces.vaes
-        maps = self.spaces.memory()
-        needs.append(PassMemory(maps, maps))
-        whole, least = max(need.whole for need in needs), max(need.apart for need in needs)
-        differing = {key: self.weights.memory(clones[0]) for key, clones in networks.items()}
-        logger.info(
-            "Loading %s; a pass takes up to %s.",
-            ", ".join(self._summary(clones, differing[key]) for key, clones in networks.items()),
-            _megabytes(whole),
-        )
-        # A condition that is made up: ComfyUI loads the models in it, and adds the memory that its ControlNet says
-        # it takes to the reference's need, whole and apart alike.
-        beside = max(whole - own.whole, least - own.apart) + sum(differing.values())
-        entry = {"additional_models": passengers, "control": _Memory(beside)}
-        conds = {**conds, _PASSENGERS: [entry]}
-        network, conds, additional = load(self.weights.loaded(model), noise_shape, conds, *args, **kwargs)
-        loaded = {self.weights.loaded(clone) for clones in networks.values() for clone in clones}
-        copies = (copy for other in self.others for copy in copies_of(other.patcher))
-        experts = {id(each) for each in (*loaded, *copies, *self.spaces.vaes)}
-        conds = {name: entries for name, entries in conds.items() if name != _PASSENGERS}
-        return network, conds, [patcher for patcher in additional if id(patcher) not in experts]
+            else:
+                passengers.append(self.weights.loaded(other.patcher))
+            networks.add(id(other.patcher.model))
+        return [*passengers, *self.spaces.vaes], needs
 
     def _summary(self, clones: Sequence[ModelPatcher], apart: int) -> str:
         experts = " and ".join(name for patcher in clones for name in self.names[patcher])

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import comfy.hooks
 import comfy.model_patcher
-import comfy.patcher_extension
 import comfy.sampler_helpers
 import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
 from torch import Tensor
 
 from ..chain.attachments import schedule_hooks_apart
@@ -92,12 +92,9 @@ class PreparedModel:
             memory = memory_of_pass(model, shape, conds)
             return model.model, conds, models
 
-        kind = comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING
-        wrappers = comfy.patcher_extension.get_all_wrappers(kind, self.model_options, is_model_options=True)
-        executor = comfy.patcher_extension.WrapperExecutor.new_executor(look, wrappers)
-        _, self.conds, models = executor.execute(
-            self.patcher, noise_shape, self.conds, model_options=self.model_options
-        )
+        wrappers = get_all_wrappers(WrappersMP.PREPARE_SAMPLING, self.model_options, is_model_options=True)
+        look_within = WrapperExecutor.new_executor(look, wrappers).execute
+        _, self.conds, models = look_within(self.patcher, noise_shape, self.conds, model_options=self.model_options)
         return models, memory
 
     def load_beside_weights(self) -> list[ModelPatcher]:

@@ -90,7 +90,6 @@ class JointSample:
         latent: The reference's clean sample as its network sees it, of the same shape; zeros for none.
 
     Attributes:
-        spaces: The spaces.
         noise: Start noise of every space, y_s of σ = 1, in the order of the spaces.
         latents: The clean samples that the run starts from, likewise, not divided by κ_s.
         parts: The parts of the joint sample in the last call of the sampler; none before the first.
