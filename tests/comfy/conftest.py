@@ -6,6 +6,7 @@ import importlib.util
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -385,6 +386,19 @@ def guide(node):
         return samples.to(comfy.model_management.intermediate_device())  # as SamplerCustomAdvanced does
 
     return run
+
+
+@pytest.fixture(scope="session")
+def bare(pack):
+    """An expert with nothing attached by its place, on a network of its own if it isn't given another."""
+    from .support.oracle.networks import network
+    from .support.oracle.variants import conditioning, expert_of
+
+    def build(place=0, model=None, null_tokens=3):
+        null = conditioning(-1, tokens=null_tokens)
+        return replace(expert_of(model or network("eps", place + 1), place), null=null)
+
+    return build
 
 
 @pytest.fixture

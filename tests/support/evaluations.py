@@ -62,6 +62,11 @@ def biased_reader(path, classes, answer):
     return Reader(path, classes)
 
 
+def images_of(samples):
+    """Samples in −1…1 as the images that are drawn of them, uint8, shape (B, H, W, 3)."""
+    return ((samples + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
 def write_evaluation(path, data, experts, settings, top=""):
     """Write a configuration; each section is a few lines of TOML, and each setting one line with its terms, by name."""
     lines = [f'title = "A test"\n{top}\n[data]\n{data}\n[sampling]\nsteps = 1\n[experts]']

@@ -1,6 +1,7 @@
 """Hooks of classes that ComfyUI has never seen, as node packs make them."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -38,14 +39,9 @@ def attach(pack):
 
 
 @pytest.fixture
-def bare(pack):
-    """An expert with nothing attached, by place."""
-    from ..support.oracle.networks import network
-    from ..support.oracle.variants import conditioning, expert_of
-
-    return lambda place, model=None: replace(
-        expert_of(model or network("eps", place + 1), place), null=conditioning(-1, tokens=6)
-    )
+def bare(bare):
+    """An expert with nothing attached by its place, whose null is as long as its condition."""
+    return partial(bare, null_tokens=6)
 
 
 @pytest.mark.one_of(2)

@@ -115,14 +115,9 @@ def with_kept(expert, kind):
 
 
 @pytest.fixture
-def bare(pack):
-    """An expert with nothing attached, by its place."""
-    from ..support.oracle.networks import network
-    from ..support.oracle.variants import conditioning, expert_of
-
-    return lambda place=0, model=None: replace(
-        expert_of(model or network("eps", place + 1), place), null=conditioning(-1, tokens=6)
-    )
+def bare(bare):
+    """An expert with nothing attached by its place, whose null is as long as its condition."""
+    return partial(bare, null_tokens=6)
 
 
 @pytest.fixture

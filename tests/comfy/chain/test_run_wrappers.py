@@ -45,15 +45,6 @@ def cached(easycache_fails):
     return attach
 
 
-@pytest.fixture(scope="module")
-def bare(pack):
-    """An expert of weight 1.6, 0.9 or −0.5 on a network of its own, by its place."""
-    from ..support.oracle.networks import network
-    from ..support.oracle.variants import expert_of
-
-    return lambda place: expert_of(network("eps", place + 1), place)
-
-
 @pytest.fixture
 def product_of(product_of):
     """Sample a chain with Product Guider."""

@@ -9,7 +9,7 @@ import torch
 
 from ..support.closeness import rounded
 from ..support.core_samplers import cancelled_at
-from ..support.leaks import Living, state_of
+from ..support.leaks import Living, assert_unchanged, state_of
 
 
 @pytest.fixture
@@ -20,20 +20,6 @@ def split(pack, devices, monkeypatch):
 
     monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: list(devices))
     return lambda expert: replace(expert, model=nodes.MultiGPUCFGSplitNode.execute(expert.model, 2).args[0])
-
-
-@pytest.fixture(scope="module")
-def bare(pack):
-    """An expert on a network of its own that can be made again, as core's loaders make it."""
-    from ..support.oracle.networks import network
-    from ..support.oracle.variants import expert_of
-
-    def build(place, layout="eps"):
-        model = network(layout, place + 1)
-        model.cached_patcher_init = (network, (layout, place + 1))
-        return expert_of(model, place)
-
-    return build
 
 
 @pytest.fixture
@@ -131,16 +117,9 @@ def test_nothing_is_left_behind(bare, split, guider_of, sampled, end):
             sampled(guider, cancelled_at(1))
     else:
         sampled(guider)
-    assert threading.active_count() == threads
-    after = state_of(*(expert.model for expert in experts))
-    for (attributes, _), (found, _) in zip(before, after, strict=True):
-        assert attributes.keys() == found.keys()
-        kept = ("hook_mode", "hook_patches", "patches", "object_patches", "wrappers", "callbacks")
-        assert all(attributes[name] == found[name] for name in kept)
-        assert "multigpu_clones" not in found["model_options"]
-    for expert in experts:
-        assert expert.model.model.current_patcher is None
-        assert copy_of(expert).model.current_patcher is None
+    assert_unchanged(experts, before, threads)
+    assert all("multigpu_clones" not in expert.model.model_options for expert in experts)
+    assert all(copy_of(expert).model.current_patcher is None for expert in experts)
     assert torch.equal(sampled(guider), whole)
 
 

@@ -12,7 +12,7 @@ import torch
 
 from ...support.watchdog import await_event, meet
 from ..support.core_samplers import LATENT, cancelled_at
-from ..support.leaks import Living, state_of
+from ..support.leaks import Living, assert_unchanged, state_of
 
 STEPS = 3
 
@@ -211,7 +211,7 @@ def test_an_error_ends_the_run_on_all(casts, away, guider_of, run, networks, pla
         networks.watch(experts[place], failing(step, BrokenError))
     with pytest.raises(BrokenError, match="broken"):
         run(guider=guider)
-    assert_clean(experts, before, threads)
+    assert_unchanged(experts, before, threads)
     for place in places:
         networks.watch(experts[place], None)
     assert torch.equal(run(guider=guider), whole)
@@ -238,7 +238,7 @@ def test_a_cancel_at_each_step(casts, away, guider_of, run, networks, place, ste
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         run(guider=guider, sampler="euler" if place is not None else cancelled_at(step))
     comfy.model_management.interrupt_current_processing(False)  # as ComfyUI does before the next prompt
-    assert_clean(experts, before, threads)
+    assert_unchanged(experts, before, threads)
     if place is not None:
         networks.watch(experts[place], None)
     assert torch.equal(run(guider=guider), whole)
@@ -278,14 +278,3 @@ def test_runs_leave_nothing_behind(casts, away, guider_of, run):
             found.append(Living.now().tensors)
     assert found[0] == found[1]
     assert threading.active_count() == threads
-
-
-def assert_clean(experts, before, threads):
-    """Nothing of a run is left, in the MODELs or in threads."""
-    assert threading.active_count() == threads
-    after = state_of(*(expert.model for expert in experts))
-    for (attributes, _), (found, _) in zip(before, after, strict=True):
-        assert attributes.keys() == found.keys()
-        kept = ("hook_mode", "hook_patches", "patches", "object_patches", "wrappers", "callbacks")
-        assert all(attributes[name] == found[name] for name in kept)
-    assert all(expert.model.model.current_patcher is None for expert in experts)

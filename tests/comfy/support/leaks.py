@@ -1,6 +1,7 @@
 """Traces that a run could leave in MODELs, in the networks that they share, and in memory."""
 
 import gc
+import threading
 from collections import Counter
 from typing import NamedTuple
 
@@ -33,6 +34,17 @@ def _copy(value):
     if isinstance(value, (list, tuple)):
         return [_copy(entry) for entry in value]
     return set(value) if isinstance(value, set) else value
+
+
+def assert_unchanged(experts, before, threads):
+    """Nothing of a run is left, in the MODELs of experts (`before` is their `state_of`) or in threads."""
+    assert threading.active_count() == threads
+    after = state_of(*(expert.model for expert in experts))
+    for (attributes, _), (found, _) in zip(before, after, strict=True):
+        assert attributes.keys() == found.keys()
+        kept = ("hook_mode", "hook_patches", "patches", "object_patches", "wrappers", "callbacks")
+        assert all(attributes[name] == found[name] for name in kept)
+    assert all(expert.model.model.current_patcher is None for expert in experts)
 
 
 class Living(NamedTuple):

@@ -102,20 +102,6 @@ def asked_in(monkeypatch):
 
 
 @pytest.fixture
-def expert(pack):
-    """An expert on a network of its own."""
-    from ..support.oracle.networks import network
-    from ..support.oracle.variants import expert_of
-
-    def build(place):
-        model = network("eps", place + 1)
-        model.cached_patcher_init = (network, ("eps", place + 1))
-        return expert_of(model, place)
-
-    return build
-
-
-@pytest.fixture
 def run(product_of):
     """Sample a product of experts."""
     return partial(product_of, steps=2, shape=(1, 4, 8, 12))
@@ -126,12 +112,12 @@ def away(expert, device):
 
 
 @pytest.mark.parametrize("end", ["finished", "cancelled"])
-def test_threads_of_devices_end_what_they_recorded(expert, run, ended, asked_in, devices, end):
+def test_threads_of_devices_end_what_they_recorded(bare, run, ended, asked_in, devices, end):
     import comfy.model_management
 
     from ..support.core_samplers import cancelled_at
 
-    experts = [expert(0), away(expert(1), devices[1])]
+    experts = [bare(0), away(bare(1), devices[1])]
     if end == "finished":
         run(experts)
     else:
@@ -144,14 +130,14 @@ def test_threads_of_devices_end_what_they_recorded(expert, run, ended, asked_in,
     assert not any(thread.is_alive() for thread in elsewhere)
 
 
-def test_threads_of_copies_end_what_they_recorded(expert, run, ended, asked_in, devices, monkeypatch):
+def test_threads_of_copies_end_what_they_recorded(bare, run, ended, asked_in, devices, monkeypatch):
     """Of core's MultiGPU CFG Split, on an expert that is not the first."""
     import comfy.model_management
     import comfy_extras.nodes_multigpu as nodes
 
     monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: list(devices))
-    second = expert(1)
-    run([expert(0), replace(second, model=nodes.MultiGPUCFGSplitNode.execute(second.model, 2).args[0])])
+    second = bare(1)
+    run([bare(0), replace(second, model=nodes.MultiGPUCFGSplitNode.execute(second.model, 2).args[0])])
     elsewhere = asked_in.keys() - {threading.current_thread()}
     assert len(elsewhere) == 2
     assert ended == dict.fromkeys(elsewhere, 1)
@@ -165,11 +151,11 @@ def fetched_ahead(prefetch, model):
     return layer
 
 
-def test_a_pass_that_is_given_up_drops_what_its_own_network_fetched_ahead(expert, run, prefetch, ended, monkeypatch):
+def test_a_pass_that_is_given_up_drops_what_its_own_network_fetched_ahead(bare, run, prefetch, ended, monkeypatch):
     """Of three experts, two of which share a network, in whose first shared pass a wrapper splits the batch."""
     from ..support.adapters import adapted
 
-    first, other = expert(0), expert(1)
+    first, other = bare(0), bare(1)
 
     def in_pairs(apply_model, args):
         tensors = args["input"], args["timestep"], args["c"].pop("c_crossattn")

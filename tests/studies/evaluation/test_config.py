@@ -219,17 +219,6 @@ def test_steps_are_limited_also_where_they_are_varied(load):
         ('name = "united"', 'name = "united"\nvary = "shift"\nvalues = [1]', "varies 'shift' .* vary one of weight"),
         ("[experts]", "[experts", "in TOML at"),
         ("[experts]", "[expert]", r"Expected \[experts\] in evaluation\.toml and found none"),
-    ],
-)
-def test_what_is_of_no_use_is_refused(old, new, match, load):
-    assert PLAIN.count(old) == 1
-    with pytest.raises(ValueError, match=match):
-        load(PLAIN.replace(old, new))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "match"),
-    [
         ("steps = 20", 'steps = "20"', "'united' of .*: expected a whole number for steps and got '20'; correct it"),
         ("eta = 0.5", 'autocast = "yes"', "expected true or false for autocast and got 'yes'"),
         (
@@ -250,7 +239,7 @@ def test_what_is_of_no_use_is_refused(old, new, match, load):
         ('title = "Two maps"', 'title = "Two maps"\nmeasures = "maps"', "a list of texts for measures and got 'maps'"),
     ],
 )
-def test_values_of_another_type_are_refused(old, new, match, load):
+def test_what_is_of_no_use_or_of_another_type_is_refused(old, new, match, load):
     assert PLAIN.count(old) == 1
     with pytest.raises(ValueError, match=match):
         load(PLAIN.replace(old, new))

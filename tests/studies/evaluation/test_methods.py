@@ -19,7 +19,7 @@ from studies.evaluation.kinds import open_held_out
 from studies.evaluation.methods import Choice
 from studies.evaluation.sampling import draw_counted, draw_samples, sample_key
 
-from ...support.evaluations import InProcess, write_small
+from ...support.evaluations import InProcess, images_of, write_small
 
 FACES = DataConfig("faces", seed=23_000_000, count=3)
 WEIGHTS = {"hair": 2.0, "skin": 3.0}
@@ -58,10 +58,6 @@ def generator(seed):
     return torch.Generator().manual_seed(seed)
 
 
-def as_bytes(samples):
-    return ((samples + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
-
-
 def sampled(experts, indices, noise, seed, sampler, **options):
     """A run of the library alone."""
     terms = terms_of(experts, indices)
@@ -76,7 +72,7 @@ NEXT = 10_000_000  # seeds to the next candidate
 
 def test_a_plain_run_asks_each_network_for_its_rows(draw, experts):
     samples = draw(PLAIN)
-    assert np.array_equal(samples.images, as_bytes(sampled(experts, [0, 1], noise_of(0, 1), ADDED, ANCESTRAL)))
+    assert np.array_equal(samples.images, images_of(sampled(experts, [0, 1], noise_of(0, 1), ADDED, ANCESTRAL)))
     assert samples.rows.tolist() == [ROWS, ROWS]
 
 
@@ -99,7 +95,7 @@ def test_passes_are_left_out_of_the_count(draw):
 def test_pictures_that_are_not_sampled_together_are_batches_of_their_own(draw, experts):
     alone = draw(replace(PLAIN, together=1))
     expected = [sampled(experts, [i], noise_of(i), ADDED + i, ANCESTRAL) for i in range(2)]
-    assert np.array_equal(alone.images, as_bytes(torch.cat(expected)))
+    assert np.array_equal(alone.images, images_of(torch.cat(expected)))
     assert alone.rows.tolist() == [ROWS, ROWS]
 
 
@@ -107,7 +103,7 @@ def test_pictures_that_are_not_sampled_together_are_batches_of_their_own(draw, e
 def test_experts_are_combined_by_logic(logic, draw, experts):
     samples = draw(replace(PLAIN, logic=logic))
     expected = sampled(experts, [0, 1], noise_of(0, 1), ADDED, partial(sample_logic, logic=logic))
-    assert np.array_equal(samples.images, as_bytes(expected))
+    assert np.array_equal(samples.images, images_of(expected))
     assert samples.rows.tolist() == [ROWS, ROWS]
     assert not np.array_equal(samples.images, draw(PLAIN).images)
 
@@ -120,7 +116,7 @@ def test_an_expert_of_negative_weight_is_excluded(draw, experts):
         expected = sample_product(
             terms, noise_of(0, 1), "3", sampler=partial(sample_logic, logic=excluding.logic), generator=generator(ADDED)
         )
-    assert np.array_equal(draw(excluding).images, as_bytes(expected))
+    assert np.array_equal(draw(excluding).images, images_of(expected))
 
 
 def test_experts_choose_by_what_their_runs_asked_anyway(draw, experts):
@@ -134,7 +130,7 @@ def test_experts_choose_by_what_their_runs_asked_anyway(draw, experts):
     best = [int(choose(torch.stack([of[i] for of in scores]), 1)) for i in range(3)]
     assert len(set(best)) > 1  # else any rule would do
     expected = torch.stack([pictures[candidate][i] for i, candidate in enumerate(best)])
-    assert np.array_equal(samples.images, as_bytes(expected))
+    assert np.array_equal(samples.images, images_of(expected))
     assert samples.rows.tolist() == [3 * ROWS] * 3
 
 

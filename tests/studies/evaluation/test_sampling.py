@@ -14,7 +14,7 @@ from studies.evaluation.drawing import condition_of
 from studies.evaluation.kinds import open_held_out
 from studies.evaluation.sampling import draw_samples, sample_key
 
-from ...support.evaluations import InProcess, write_small
+from ...support.evaluations import InProcess, images_of, write_small
 from ...support.tiny_runs import write_folder
 
 FACES = DataConfig("faces", seed=23_000_000, count=3)
@@ -40,10 +40,6 @@ def draw(experts, tmp_path, monkeypatch):
     return draw_setting
 
 
-def as_bytes(samples):
-    return ((samples + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
-
-
 def starts(count):
     return torch.stack([torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(i)) for i in range(count)])
 
@@ -56,7 +52,7 @@ def expected_of(experts, sources, weights=(2.0, 3.0)):
         maps = torch.from_numpy(np.stack([open_held_out(FACES)[i].maps[name] for i in rows])).float() / 255
         condition = expert.encoder.encode_map(maps)
         terms.append(Term(expert, condition, condition.null(), weight=weight, reliability=reliability))
-    return as_bytes(sample_product(terms, starts(len(sources[0])), "2"))
+    return images_of(sample_product(terms, starts(len(sources[0])), "2"))
 
 
 def test_samples_are_those_of_the_library(draw, experts):
@@ -217,6 +213,6 @@ def test_a_gan_is_given_its_maps(draw, experts, tmp_path):
     asked = Setting("GAN", (TermConfig("gan", ("skin",), shift=1),), "gan")
     maps = torch.zeros(2, 2, 64, 64)
     maps[:, 1] = open_held_out(FACES).map_of("skin", [1, 2])
-    assert np.array_equal(draw(asked), as_bytes(generator.generate(maps, [0, 1])))
+    assert np.array_equal(draw(asked), images_of(generator.generate(maps, [0, 1])))
     with pytest.raises(ValueError, match="'gan' reads hair and skin maps, and no sketch; leave it out"):
         draw(replace(asked, terms=(TermConfig("gan", ("sketch",)),)))
