@@ -20,8 +20,8 @@ def evaluate(
         point: The sample and its noise level.
         plan: The coefficients there, and the predictions that they take.
         plain: Makes the plan without the methods that save passes, whose rows are counted for comparison.
-        networks: Those of the experts.
-        methods: Those of the product, in their order.
+        networks: The experts' networks.
+        methods: The product's methods, in their order.
 
     Returns:
         The predictions, and the plan as the methods left it; its `pair` gives the product.

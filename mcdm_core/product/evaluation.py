@@ -74,8 +74,8 @@ class Evaluation:
     Attributes:
         point: The sample and its noise level.
         plan: The coefficients, and the predictions that they take.
-        asked: Those of the predictions that networks are asked for.
-        networks: Those of the experts.
+        asked: Which of the predictions networks are asked for.
+        networks: The experts' networks.
         cond: x0 under the conditions, by the index of the expert.
         null: x0 under the nulls, likewise, with what stands in for passes that were left out; a null that several
             experts share by the first of them.

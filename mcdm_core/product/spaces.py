@@ -133,7 +133,7 @@ def size_like(reference: Size, side: int, step: int) -> Size:
     """Height and width of pictures of the aspect ratio of others.
 
     Args:
-        reference: Those of the others.
+        reference: Height and width of the others.
         side: Of a square of about the same area, in pixels.
         step: Number of pixels by which both are divisible.
     """

@@ -196,7 +196,7 @@ class Setting(Span):
     Attributes:
         name: Of the method, without spaces.
         about: The heading of its options in the command line's help, and a sentence.
-        options: Those of the command line.
+        options: The options of the command line that set it.
     """
 
     name: ClassVar[str]

@@ -161,7 +161,7 @@ def _check_combination(
 
     Args:
         rule: How they are combined.
-        settings: Those of methods that certainly take effect.
+        settings: The settings that certainly take effect.
         spaces: For each expert the number of its latent space.
         terms: The experts' numbers, of a run from the highest noise level to 0 if not all act all the time.
     """
