@@ -98,7 +98,7 @@ class ExpertStudent:
         self.autocast = autocast
 
     def __call__(self, network: nn.Module, x: Tensor, sigma: Tensor, prompts: Tensor) -> Tensor:
-        """See `Student`."""
+        """x0 that the expert predicts with this network, each sample under its prompt's condition, shape of x."""
         self.expert.network = network
         with autocast_on(x.device, self.autocast):
             return self.expert.predict_x0(x, sigma, self.conditions.take(prompts))

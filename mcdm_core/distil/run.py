@@ -50,25 +50,25 @@ class DistilRun(TrainingRun[DistilConfig, nn.Module]):
         super().__init__(config, DistilReport(task, config, folder), folder)
 
     def make_network(self) -> nn.Module:
-        """See `TrainingRun`."""
+        """The network with the adapter that learns."""
         return self._network
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """See `TrainingRun`."""
+        """The optimizer of the adapter's weights."""
         return adapter_optimizer(self.network, self.config.optimizer.learning_rate)
 
     def train_step(self) -> tuple[float]:
-        """See `TrainingRun`."""
+        """One optimizer step on a batch of the buffer; returns its loss."""
         loss = loss_of(self.task, self.network, self.buffer.batch(self.step, self.network))
         self.descend(loss)
         return (loss.item(),)
 
     def state(self) -> dict[str, Any]:
-        """See `TrainingRun`."""
+        """What `restore` takes, with the buffer."""
         return {**super().state(), "buffer": self.buffer.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """See `TrainingRun`."""
+        """Continue from a state, with its buffer."""
         super().restore(state)
         self.buffer.restore(state["buffer"])
 
