@@ -104,7 +104,7 @@ def contenders(faces: "Faces") -> Contenders:
     return {
         PLAIN: lambda: faces.sample(chain, ancestral),
         "guidance interval .1 to .9": fewer(**{**EVERY_PASS, "start": 0.1, "end": 0.9}),
-        "adaptive null (.98, 4)": fewer(**{**EVERY_PASS, "threshold": 0.98, "refresh": 4}),
+        "adaptive negative (.98, 4)": fewer(**{**EVERY_PASS, "threshold": 0.98, "refresh": 4}),
         "Fewer Passes as it comes": fewer(),
         "turns of 2 steps": fewer(**{**EVERY_PASS, "switch": 2}),
         "Logic Sampler, or": lambda: faces.sample(chain, either),
