@@ -72,8 +72,8 @@ class Buffer:
         is_own, share = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
         student = task.walker(network, prompts) if is_own < own else None
         noise = task.noise(size, generator)
-        with task.teacher(prompts, sigmas) as teacher:
-            return walk(teacher, noise, sigmas, prompts, student=student, eta=share * options.eta, generator=generator)
+        eta = share * options.eta
+        return walk(task.teacher, noise, sigmas, prompts, student=student, eta=eta, generator=generator)
 
 
 def seeded(*numbers: int) -> torch.Generator:

@@ -16,7 +16,7 @@ from ..product.denoiser import ProductDenoiser
 from ..product.methods.method import Setting
 from ..product.rules.rule import Rule
 from ..product.term import Term
-from ..sampling.types import Denoiser
+from .roles import Within
 from .trajectories import highest
 
 _LOGGER = logging.getLogger(ProductDenoiser.__module__.rpartition(".")[0])
@@ -39,8 +39,7 @@ class ProductTeacher:
         self.autocast = autocast
         self._is_heard = False
 
-    @contextmanager
-    def __call__(self, prompts: Tensor, sigmas: Sequence[float]) -> Iterator[Denoiser]:
+    def __call__(self, prompts: Tensor, sigmas: Sequence[float], within: Within) -> None:
         """See `Teacher`.
 
         Raises:
@@ -49,7 +48,7 @@ class ProductTeacher:
         with self._quiet(self._is_heard), torch.no_grad(), autocast_on(prompts.device, self.autocast):
             denoiser = ProductDenoiser([_of(term, prompts) for term in self.terms], self.rule, self.settings)
             with denoiser.running(sigmas):
-                yield denoiser
+                within(denoiser, torch.arange(len(prompts)))
         self._is_heard = True
 
     def level(self, progress: float) -> float:

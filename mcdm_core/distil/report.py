@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..pictures import labelled_grid, to_picture
 from ..pictures.writing import write_picture
 from ..sampling.ddim import sample_ddim
+from ..sampling.types import Denoiser
 from ..training.loop.logs import CsvLog
 from .buffer import seeded
 from .config import DistilConfig
@@ -68,8 +69,7 @@ class DistilReport:
             chosen = self._spread(prompts, self.config.report.held_out)
             sigmas = draw_levels(self.config.trajectories.most_steps, self.task.level, generator)
             noise = self.task.noise(len(chosen), generator)
-            with self.task.teacher(chosen, sigmas) as teacher:
-                found[name] = walk(teacher, noise, sigmas, chosen)
+            found[name] = walk(self.task.teacher, noise, sigmas, chosen)
         return found
 
     def _loss(self, network: nn.Module, points: Points) -> float:
@@ -89,12 +89,18 @@ class DistilReport:
     @cached_property
     def _drawn(self) -> list[Tensor]:
         """The product's pictures."""
-        found = []
-        for name in self._prompts:
-            chosen, sigmas, first = self._runs(name)
-            with self.task.teacher(chosen, sigmas) as teacher:
-                found.append(self._decoded(sample_ddim(teacher, first, sigmas)))
-        return found
+        return [self._decoded(self._sampled(name)) for name in self._prompts]
+
+    def _sampled(self, name: str) -> Tensor:
+        """The product's samples."""
+        chosen, sigmas, first = self._runs(name)
+        made = torch.empty_like(first)
+
+        def sample(denoiser: Denoiser, rows: Tensor) -> None:
+            made[rows] = sample_ddim(denoiser, first[rows], sigmas)
+
+        self.task.teacher(chosen, sigmas, sample)
+        return made
 
     def _runs(self, name: str) -> tuple[Tensor, list[float], Tensor]:
         """Prompts, levels and first samples of the runs that pictures are made by."""

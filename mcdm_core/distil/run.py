@@ -58,9 +58,17 @@ class DistilRun(TrainingRun[DistilConfig, nn.Module]):
         return adapter_optimizer(self.network, self.config.optimizer.learning_rate)
 
     def train_step(self) -> tuple[float]:
-        """One optimizer step on a batch of the buffer; returns its loss."""
-        loss = loss_of(self.task, self.network, self.buffer.batch(self.step, self.network))
-        self.descend(loss)
+        """One optimizer step on a batch of the buffer; returns its loss.
+
+        A step that fails midway counts for nothing, so that the run can be saved and go on.
+        """
+        before = self.buffer.state()
+        try:
+            loss = loss_of(self.task, self.network, self.buffer.batch(self.step, self.network))
+            self.descend(loss)
+        except BaseException:
+            self.buffer.restore(before)
+            raise
         return (loss.item(),)
 
     def state(self) -> dict[str, Any]:

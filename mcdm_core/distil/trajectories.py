@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..sampling.ddim import sample_ddim
 from ..sampling.types import Denoiser
-from .roles import Level
+from .roles import Level, Teacher
 
 _FIRST = 1e-3  # progress at which a run begins where the first level is infinite, as a flow's; then no other is
 
@@ -58,7 +58,7 @@ def first_sample(noise: Tensor, sigma: float) -> Tensor:
 
 
 def walk(
-    teacher: Denoiser,
+    teacher: Teacher,
     noise: Tensor,
     sigmas: Sequence[float],
     prompts: Tensor,
@@ -67,34 +67,49 @@ def walk(
     eta: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Points:
-    """Evaluate the product along a trajectory of DDIM.
+    """Evaluate the product along trajectories of DDIM.
 
     Args:
-        teacher: The product.
+        teacher: The product. It is evaluated where the student went once the student is there, so that a device need
+            not hold both at a time.
         noise: Standard normal start noise, shape (B, …), on the device that both are on.
         sigmas: Noise levels, the last one 0.
         prompts: Prompt of each sample, shape (B,).
-        student: Decides where the trajectory goes; None leaves that to the product.
+        student: Decides where the trajectories go; None leaves that to the product.
         eta: η of DDIM.
         generator: Source of the noise that is added.
 
     Returns:
         Points of all levels but the last.
     """
-    found: list[tuple[Tensor, float, Tensor]] = []
 
-    def followed(x: Tensor, sigma: Tensor | float) -> Tensor:
-        x0 = teacher(x, sigma)
-        found.append((x.cpu(), float(sigma), x0.cpu()))
-        return x0 if student is None else student(x, sigma)
+    def went(denoiser: Denoiser, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The samples and x0 at each level."""
+        found: list[tuple[Tensor, Tensor]] = []
 
-    sample_ddim(followed, first_sample(noise, sigmas[0]), sigmas, generator=generator, eta=eta)
-    return Points(
-        torch.cat([x for x, _, _ in found]),
-        torch.tensor([sigma for _, sigma, _ in found], dtype=noise.dtype).repeat_interleave(len(noise)),
-        torch.cat([x0 for _, _, x0 in found]),
-        prompts.cpu().repeat(len(found)),
-    )
+        def followed(x: Tensor, sigma: Tensor | float) -> Tensor:
+            x0 = denoiser(x, sigma)
+            found.append((x.cpu(), x0.cpu()))
+            return x0
+
+        sample_ddim(followed, first_sample(noise[rows], sigmas[0]), sigmas, generator=generator, eta=eta)
+        return found
+
+    parts: list[Points] = []
+    own = None if student is None else went(student, torch.arange(len(noise)))
+
+    def within(denoiser: Denoiser, rows: Tensor) -> None:
+        if own is None:
+            found = went(denoiser, rows)
+        else:
+            places = [(x[rows], sigma) for (x, _), sigma in zip(own, sigmas, strict=False)]
+            found = [(x, denoiser(x.to(noise.device), sigma).cpu()) for x, sigma in places]
+        xs, x0s = (torch.cat(values) for values in zip(*found, strict=True))
+        levels = torch.tensor(sigmas[:-1], dtype=noise.dtype).repeat_interleave(len(rows))
+        parts.append(Points(xs, levels, x0s, prompts.cpu()[rows].repeat(len(found))))
+
+    teacher(prompts, sigmas, within)
+    return joined(parts)
 
 
 def joined(parts: Sequence[Points]) -> Points:

@@ -1,6 +1,8 @@
 """Where the product is asked."""
 
+import copy
 import math
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
@@ -13,6 +15,7 @@ from mcdm_core.distil.buffer import Buffer
 from mcdm_core.distil.config import TrajectoryConfig
 from mcdm_core.distil.loss import Loss
 from mcdm_core.distil.product import ExpertStudent, ProductTeacher
+from mcdm_core.distil.run import DistilRun
 from mcdm_core.distil.task import Task
 from mcdm_core.distil.trajectories import draw_levels, first_sample, highest, walk
 
@@ -32,6 +35,13 @@ def noise():
 
 def level(progress):
     return sigma_at_progress(SCHEDULE, progress)
+
+
+def answer(teacher, x, sigma):
+    """What a teacher says at one level."""
+    found = []
+    teacher(PROMPTS, [sigma, 0.0], lambda denoiser, rows: found.append(denoiser(x[rows], sigma)))
+    return torch.cat(found)
 
 
 def make_task(teacher, student=None, **changes):
@@ -66,21 +76,24 @@ def test_a_single_step_goes_from_all_noise_to_none():
 def test_the_product_walks_as_it_samples():
     """Its points are those at which a sampler asks it, and its last x0 is the sample."""
     teacher, sigmas = ProductTeacher(make_terms(), EQ10), [100.0, 3.0, 0.5, 0.0]
-    with teacher(PROMPTS, sigmas) as denoiser:
-        points = walk(denoiser, noise(), sigmas, PROMPTS, eta=0.6, generator=generator(2))
+    points = walk(teacher, noise(), sigmas, PROMPTS, eta=0.6, generator=generator(2))
+
+    def ask(denoiser, rows):
+        assert rows.tolist() == [0, 1, 2, 3, 4]
         again = sample_ddim(denoiser, first_sample(noise(), 100.0), sigmas, eta=0.6, generator=generator(2))
         assert torch.equal(points.x0[-5:], again)
         for index, sigma in enumerate(sigmas[:-1]):
-            rows = slice(5 * index, 5 * index + 5)
-            assert torch.equal(denoiser(points.x[rows], sigma), points.x0[rows])
-            assert (points.sigma[rows] == sigma).all()
+            level = slice(5 * index, 5 * index + 5)
+            assert torch.equal(denoiser(points.x[level], sigma), points.x0[level])
+            assert (points.sigma[level] == sigma).all()
+
+    teacher(PROMPTS, sigmas, ask)
     assert torch.equal(points.prompts, PROMPTS.repeat(3))
 
 
 def test_each_sample_is_of_its_own_prompt():
     teacher, x = ProductTeacher(make_terms(), EQ10), noise()
-    with teacher(PROMPTS, [1.0, 0.0]) as denoiser:
-        together = denoiser(x, 1.0)
+    together = answer(teacher, x, 1.0)
     for row, prompt in enumerate(PROMPTS.tolist()):
         alone = [
             replace(term, condition=labels(int(term.condition.labels[prompt])), null=term.null) for term in make_terms()
@@ -95,22 +108,35 @@ def test_windows_curves_and_masks_are_the_products():
     chosen = [replace(t, condition=t.condition.take(PROMPTS), null=t.null.take(PROMPTS)) for t in terms]
     chosen[0] = replace(chosen[0], mask=mask[PROMPTS])
     product, x = ProductDenoiser(chosen), noise()
-    with ProductTeacher(terms, EQ10)(PROMPTS, [50.0, 0.0]) as denoiser:
-        for sigma in (50.0, 0.7, 0.1):
-            assert torch.equal(denoiser(x, sigma), product(x, sigma))
+    for sigma in (50.0, 0.7, 0.1):
+        assert torch.equal(answer(ProductTeacher(terms, EQ10), x, sigma), product(x, sigma))
 
 
-def test_the_student_walks_where_it_goes_and_the_product_says_what_it_should_have_done():
+@pytest.mark.parametrize("parts", [[[0, 1, 2, 3, 4]], [[1], [0, 4], [2, 3]]], ids=["at once", "in parts"])
+def test_the_student_walks_where_it_goes_and_the_product_says_what_it_should_have_done(parts):
+    """Also where the product is asked for some prompts after the others, and only once the student is there."""
     teacher, sigmas = ProductTeacher(make_terms(), EQ10), [100.0, 3.0, 0.5, 0.0]
-    task, student = make_task(teacher), make_student()
-    with teacher(PROMPTS, sigmas) as denoiser:
-        walker = task.walker(student.network, PROMPTS)
-        points = walk(denoiser, noise(), sigmas, PROMPTS, student=walker)
-        seen = []
-        asked = lambda x, sigma: seen.append(x) or walker(x, sigma)  # noqa: E731
-        sample_ddim(asked, first_sample(noise(), 100.0), sigmas)
-        assert torch.equal(points.x, torch.cat(seen))
-        assert torch.equal(points.x0[5:10], denoiser(points.x[5:10], 3.0))
+    seen = []
+    walker = make_task(teacher).walker(make_student().network, PROMPTS)
+
+    def walked(x, sigma):
+        seen.append(x)
+        return walker(x, sigma)
+
+    def in_parts(prompts, levels, ask):
+        assert len(seen) == 3
+        for rows in parts:
+            teacher(prompts[rows], levels, lambda denoiser, _, rows=rows: ask(denoiser, torch.tensor(rows)))
+
+    points = walk(in_parts, noise(), sigmas, PROMPTS, student=walked)
+    order = [5 * level + row for rows in parts for level in range(3) for row in rows]
+    assert torch.equal(points.x, torch.cat(seen)[order])
+    assert torch.equal(points.prompts, PROMPTS.repeat(3)[order])
+    assert points.sigma.tolist() == [sigmas[place // 5] for place in order]
+    for index in (1, 7, 13):
+        place = order[index]
+        x0 = answer(teacher, torch.cat(seen)[place // 5 * 5 : place // 5 * 5 + 5], sigmas[place // 5])[place % 5]
+        torch.testing.assert_close(points.x0[index], x0)
 
 
 def test_passes_are_left_out_along_a_trajectory():
@@ -118,8 +144,7 @@ def test_passes_are_left_out_along_a_trajectory():
     recorded(terms[0].expert)
     batches, asked = terms[0].expert.network.batches, []
     for settings in ([], [Passes(threshold=-1.0, refresh=3)]):
-        with ProductTeacher(terms, EQ10, settings)(PROMPTS, [9.0, 3.0, 1.0, 0.0]) as denoiser:
-            walk(denoiser, noise(), [9.0, 3.0, 1.0, 0.0], PROMPTS)
+        walk(ProductTeacher(terms, EQ10, settings), noise(), [9.0, 3.0, 1.0, 0.0], PROMPTS)
         asked.append(sum(batches))
         batches.clear()
     assert asked == [3 * 15, 15 + 2 * 10]
@@ -129,8 +154,7 @@ def test_what_a_run_logs_is_logged_once(caplog):
     teacher = ProductTeacher(make_terms(), EQ10, [Passes(threshold=-1.0, refresh=3)])
     with caplog.at_level("INFO", "mcdm_core.product"):
         for _ in range(3):
-            with teacher(PROMPTS, [9.0, 3.0, 0.0]) as denoiser:
-                walk(denoiser, noise(), [9.0, 3.0, 0.0], PROMPTS)
+            walk(teacher, noise(), [9.0, 3.0, 0.0], PROMPTS)
     assert len([record for record in caplog.records if "Fewer passes" in record.message]) == 1
 
 
@@ -167,3 +191,26 @@ def test_unseen_prompts_are_not_trained_on():
     buffer, network = Buffer(task, make_config()), make_student().network
     seen = torch.cat([buffer.batch(0, network).prompts for _ in range(40)])
     assert set(seen.tolist()) == {0, 2}
+
+
+def test_a_step_that_fails_midway_counts_for_nothing(tmp_path):
+    """Its points are learned by the next, as if it had not been."""
+    teacher = ProductTeacher(make_terms(), EQ10)
+    task, student = make_task(teacher), make_student()
+    calls = iter(range(1, 100))
+
+    def failing(*given):
+        if next(calls) == 6:
+            raise ValueError("asked to fail")
+        return task.student(*given)
+
+    config = make_config(steps=9, trajectories=TrajectoryConfig(2, 2, batches=2, own=0.0))
+    runs = []
+    for name, asked in (("whole", task.student), ("failing", failing)):
+        network = copy.deepcopy(student.network).requires_grad_(True)
+        run = DistilRun(replace(task, student=asked), network, config, tmp_path / name)
+        while run.step < 9:
+            with suppress(ValueError):
+                run.train_step()
+        runs.append(run.network.state_dict())
+    assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
