@@ -17,6 +17,7 @@ from .product import Expert, Guider, KSampler, OwnNullGuider
 from .product_model import ProductModel
 from .remote import ExpertRemote
 from .sampling import RandomNoise, SamplerDDIM, Sigmas
+from .train import TrainLora
 
 NODES: list[type[io.ComfyNode]] = [
     LoadExpert,
@@ -42,6 +43,7 @@ NODES: list[type[io.ComfyNode]] = [
     Inspect,
     ReliabilitySweep,
     Choose,
+    TrainLora,
 ]
 
 

@@ -70,6 +70,7 @@ LAYERS = {
     "nodes.host": {
         "prompt": 8,
         "pictures": 7,
+        "distil": 6,
         "samplers": 6,
         "run": 5,
         "evaluation": 4,
@@ -220,10 +221,12 @@ def test_workers_are_imported_only_where_one_is_used():
     assert not [node for node in at_once if isinstance(node, ast.ImportFrom) and "workers" in (node.module or "")]
 
 
-def test_a_distillation_is_imported_by_its_command_alone():
+def test_a_distillation_is_imported_by_its_command_and_its_node_alone():
     users = {name for name, others in GRAPH.items() if any(other.startswith("mcdm_core.distil") for other in others)}
-    outside = {name for name in users if not name.startswith(("mcdm_core.distil", "studies"))}
+    outside = {name for name in users if not name.startswith(("mcdm_core.distil", "studies", "nodes.host.distil"))}
     assert outside == {"mcdm_core.cli.distil"}
+    hosts = {name for name, others in GRAPH.items() if any(other.startswith("nodes.host.distil") for other in others)}
+    assert {name for name in hosts if not name.startswith("nodes.host.distil")} == {"nodes.train"}
     at_once = ast.parse(MODULES["mcdm_core.cli.distil"].read_text(encoding="utf-8")).body
     assert not [node for node in at_once if isinstance(node, ast.ImportFrom) and "distil" in (node.module or "")]
 

@@ -7,6 +7,7 @@ with k = 1 for all but a few.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -146,6 +147,17 @@ def align_levels(sigmas: Tensor, reference: Form, expert: Form, scale: float = 1
     if moved:
         _, aligned[moved] = _carry(sigmas.new_zeros(len(moved), 1), sigmas[moved], reference, expert, scale)
     return aligned
+
+
+def from_unbounded(x: Tensor, sigma: Tensor, form: Form) -> tuple[Tensor, Tensor]:
+    """Convert x0 + σ·n to a MODEL's form, each row at the nearest noise level that it has.
+
+    Args:
+        x: Samples, shape (B, …).
+        sigma: σ of each row, shape (B,).
+        form: The MODEL's form.
+    """
+    return _carry(x, sigma, Form(False, 1.0, 0.0, math.inf), form, 1.0)
 
 
 def _same_point(level: NoiseLevel, reference: Form, expert: Form) -> bool:

@@ -124,9 +124,7 @@ class DynamicNetwork(SharedNetwork):
 
     def _invalidate_all(self) -> None:
         """Invalidate all pages, since nothing tells which weights an injection changes in them."""
-        for module in self.model.modules():
-            if hasattr(module, "_v"):
-                _invalidate(module)
+        invalidate_pages(self.model)
 
     def _make(self, slot: Slot, patcher: ModelPatcher) -> Any:
         """The content of a slot for a MODEL: the patch of a weight that is fetched, or the patched weight itself."""
@@ -149,6 +147,13 @@ class DynamicNetwork(SharedNetwork):
         backups = self.patchers[0].backup_buffers
         for key in [key for key in backups if any(key == name or key.startswith(f"{name}.") for name in names)]:
             del backups[key]
+
+
+def invalidate_pages(network: nn.Module) -> None:
+    """Make ComfyUI write all pages of a network anew at their next use."""
+    for module in network.modules():
+        if hasattr(module, "_v"):
+            _invalidate(module)
 
 
 def _is_fetched(slot: Slot) -> bool:

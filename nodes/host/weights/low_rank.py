@@ -31,7 +31,7 @@ class LowRank:
     """
 
     def __init__(self, module: nn.Module, weight: Sequence[Patch], bias: Sequence[Patch], fallback: PatchedPass):
-        self._shape = _shape(module)
+        self._shape = shape_of(module)
         self._groups = getattr(module, "groups", 1)
         self._weight = weight
         self._bias = bias
@@ -48,11 +48,11 @@ class LowRank:
             fallback: The same patches, applied to the weights.
         """
         weight, bias = patches.get("weight", ()), patches.get("bias", ())
-        if not _is_linear(module) and _convolution(module) is None:
+        if not is_linear(module) and convolution_of(module) is None:
             return None
         if getattr(module, "pre_quant_scale", None) is not None:  # the layer scales its input before the weight
             return None
-        shape, groups = _shape(module), getattr(module, "groups", 1)
+        shape, groups = shape_of(module), getattr(module, "groups", 1)
         of_this_form = all(_is_lora(patch, shape, groups) for patch in weight) and all(
             _is_difference(patch, shape[0]) for patch in bias
         )
@@ -80,7 +80,7 @@ class LowRank:
             return self._fallback.add(module, args, kwargs, output, rows)
         x, mine = args[0][rows], output[rows]
         down, up, bias = self._factors(x.device, x.dtype)
-        convolution = _convolution(module)
+        convolution = convolution_of(module)
         if bias is not None:
             mine += bias if convolution is None else bias.reshape(-1, *[1] * (len(self._shape) - 2))
         if down is None or up is None:
@@ -137,16 +137,18 @@ class LowRank:
         return patch[1].weights[1].shape[0]
 
 
-def _is_linear(module: nn.Module) -> bool:
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module is a linear layer of ComfyUI's."""
     return isinstance(module, comfy.ops.CastWeightBiasOp) and hasattr(module, "in_features")
 
 
-def _shape(module: Any) -> tuple[int, ...]:
+def shape_of(module: Any) -> tuple[int, ...]:
     """Shape of the weight, which a quantized layer may store packed."""
-    return (module.out_features, module.in_features) if _is_linear(module) else tuple(module.weight.shape)
+    return (module.out_features, module.in_features) if is_linear(module) else tuple(module.weight.shape)
 
 
-def _convolution(module: nn.Module) -> Any:
+def convolution_of(module: nn.Module) -> Any:
+    """The function of a convolutional layer; None of any other."""
     return next((function for kind, function in _CONVOLUTIONS.items() if isinstance(module, kind)), None)
 
 

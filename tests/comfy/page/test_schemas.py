@@ -88,6 +88,14 @@ FROZEN = {
         ],
         ["LATENT", "IMAGE"],
     ),
+    "MCDM_TrainLora": (
+        "Train LoRA on Product",
+        [
+            *("experts", "model", "positive", "latents", "sigmas", "rule", "steps", "batch_size", "learning_rate"),
+            *("rank", "seed", "training_dtype", "lora_dtype", "run_name", "resume"),
+        ],
+        ["LORA_MODEL", "LOSS_MAP", "INT", "STRING"],
+    ),
 }
 
 
@@ -115,7 +123,7 @@ def test_everything_is_explained(node, node_id):
             assert re.search(rf"\b{value.max:.0f}\b", value.tooltip), f"{value.id}: the tooltip should give the range"
 
 
-@pytest.mark.parametrize("node_id", ["MCDM_KSampler", "MCDM_ReliabilitySweep", "MCDM_RandomNoise"])
+@pytest.mark.parametrize("node_id", ["MCDM_KSampler", "MCDM_ReliabilitySweep", "MCDM_RandomNoise", "MCDM_TrainLora"])
 def test_the_seed_can_change_after_each_run(node, node_id):
     (seed,) = (value for value in node.classes[node_id].GET_SCHEMA().inputs if value.id.endswith("seed"))
     assert seed.control_after_generate
@@ -145,6 +153,10 @@ SEARCHES = {
     "caption": {"MCDM_EncodeText"},
     "inpaint": {"MCDM_EncodeInpaint"},
     "upscale": {"MCDM_EncodeLowRes"},
+    "bake": {"MCDM_TrainLora"},
+    "merge": {"MCDM_TrainLora"},
+    "save the mix": {"MCDM_TrainLora"},
+    "distil": {"MCDM_TrainLora"},
 }
 
 
@@ -211,6 +223,19 @@ def test_inputs_of_the_ksampler_have_its_defaults(node, node_id):
     for name in ("sampler_name", "scheduler"):
         assert list(ours[name][1]["options"]) == list(core[name][0])
         assert "default" not in ours[name][1]  # the first is chosen, as in the KSampler
+
+
+def test_it_stands_beside_cores_train_lora(node):
+    """By the names and types of its outputs, and of the inputs that both have."""
+    from comfy_extras.nodes_train import TrainLoraNode
+
+    core, ours = (cls.GET_SCHEMA() for cls in (TrainLoraNode, node.classes["MCDM_TrainLora"]))
+    outputs = [[(each.display_name, each.io_type) for each in schema.outputs] for schema in (core, ours)]
+    assert outputs[1][:3] == outputs[0]
+    types = [{value.id: value.io_type for value in schema.inputs} for schema in (core, ours)]
+    shared = types[0].keys() & types[1].keys()
+    assert len(shared) == 10
+    assert all(types[0][name] == types[1][name] for name in shared)
 
 
 def test_every_node_has_a_help_page(comfyui, pack):

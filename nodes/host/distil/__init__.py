@@ -1,0 +1,1 @@
+"""A product as a LoRA: its teacher and its student, as the core's loop asks them."""

@@ -1,0 +1,50 @@
+"""What tells whether a run goes on with the experts and prompts that it was begun with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ....mcdm_core.conditions.key import fingerprint
+from ..chain.expert_chain import ExpertInput
+
+
+def fingerprint_of(experts: Sequence[ExpertInput], *settings: Any) -> str:
+    """Equal for experts of equal numbers, conditions and masks on MODELs that look the same.
+
+    Weights aren't read, most of which may be on a disk: a MODEL is known by its file, where ComfyUI tells it, by its
+    size, and by what is patched in it and how strongly.
+
+    Args:
+        experts: The experts.
+        *settings: What else decides, plain values and tensors.
+    """
+    tensors: dict[str, Tensor] = {}
+    described = [_described(each, f"{index}", tensors) for index, each in enumerate((*experts, settings))]
+    return fingerprint({"parts": described}, tensors)
+
+
+def _described(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Plain values that describe a value; its tensors are put among those by names."""
+    if isinstance(value, ExpertInput):
+        parts = value.numbers, value.condition, value.null, value.mask, [*map(repr, value.settings)]
+        return [*_model(value.model), *(_described(each, f"{name} {i}", tensors) for i, each in enumerate(parts))]
+    if isinstance(value, Tensor):
+        tensors[name] = value.detach().float()
+        return str(tuple(value.shape))
+    if isinstance(value, dict):
+        return {str(key): _described(each, f"{name} {key}", tensors) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_described(each, f"{name} {i}", tensors) for i, each in enumerate(value)]
+    return value if isinstance(value, (bool, int, float, str, type(None))) else type(value).__name__
+
+
+def _model(model: ModelPatcher) -> Iterator[Any]:
+    yield type(model.model).__name__
+    yield model.model_size()
+    made = model.cached_patcher_init[1] if model.cached_patcher_init is not None else ()
+    yield [each for each in made if isinstance(each, (bool, int, float, str))]
+    yield {key: [[patch[0], patch[2]] for patch in patches] for key, patches in sorted(model.patches.items())}

@@ -1,0 +1,29 @@
+"""Trainings as ComfyUI runs them: in inference mode, with what was loaded there."""
+
+import pytest
+
+
+@pytest.fixture
+def given(node):
+    """Inputs of the node, see `support/trainings.py`."""
+    import torch
+
+    from ..support.trainings import inputs
+
+    def make(*args, **changes):
+        with torch.inference_mode():
+            return inputs(node, *args, **changes)
+
+    return make
+
+
+@pytest.fixture
+def train(node):
+    """Run the node on its inputs."""
+    import torch
+
+    def run(inputs):
+        with torch.inference_mode():
+            return node("MCDM_TrainLora", **inputs)
+
+    return run

@@ -1,0 +1,184 @@
+"""Train LoRA on Product: cancelled and resumed, refused, run again and again, and wherever weights are kept."""
+
+import shutil
+
+import pytest
+import torch
+
+from ..support.closeness import rounded
+from ..support.leaks import Living, state_of
+
+
+@pytest.fixture(autouse=True)
+def no_earlier_runs(base):
+    yield
+    shutil.rmtree(base / "output" / "mcdm_loras", ignore_errors=True)
+
+
+@pytest.fixture
+def cancelling(monkeypatch):
+    """Ask ComfyUI to cancel at the n-th call of a MODEL's network."""
+    import comfy.model_management
+
+    def cancel(model, call):
+        network, calls = model.model.diffusion_model, iter(range(1, 10_000))
+        forward = network.forward
+
+        def counted(*args, **kwargs):
+            if next(calls) == call:
+                comfy.model_management.interrupt_current_processing()
+            return forward(*args, **kwargs)
+
+        monkeypatch.setattr(network, "forward", counted)
+
+    return cancel
+
+
+@pytest.mark.parametrize("call", [3, 20, 24, 35], ids=["teacher", "student", "later", "again the teacher"])
+def test_a_cancelled_run_goes_on_to_the_same_lora(given, train, base, cancelling, call):
+    import comfy.model_management
+
+    whole = train(given("flow", steps=13))
+    inputs, folder = given("flow", steps=13), base / "output" / "mcdm_loras" / "mix"
+    cancelling(inputs["model"][0], call)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        train(inputs)
+    assert (folder / "state.pt").exists()
+    resumed = train(inputs)
+    assert resumed[1]["loss"] == whole[1]["loss"]
+    assert all(torch.equal(whole[0][name], resumed[0][name]) for name in whole[0])
+    assert not folder.exists()
+
+
+def test_a_state_goes_on_with_what_it_was_begun_with_alone(given, train, cancelling):
+    import comfy.model_management
+
+    inputs = given("flow", steps=13)
+    cancelling(inputs["model"][0], 24)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        train(inputs)
+    for changes in ({"seed": [4]}, {"positive": given("flow", prompts=2)["positive"][1:]}):
+        with pytest.raises(ValueError, match="with which the run mix was begun, and some are others"):
+            train({**inputs, **changes})
+    assert len(train({**inputs, "seed": [4], "resume": [False]})[1]["loss"]) == 13
+
+
+def broken(given, change):
+    return change(given("flow"))
+
+
+def quantized(inputs):
+    from comfy.quant_ops import QuantizedTensor
+
+    layer = inputs["model"][0].model.diffusion_model.final_layer.linear
+    weight = QuantizedTensor.from_float(layer.weight.detach().clone(), "TensorCoreFP8E4M3Layout")
+    layer.weight = torch.nn.Parameter(weight, requires_grad=False)
+    return inputs
+
+
+def of_another_space(inputs):
+    from ..support.oracle.networks import network
+
+    return {**inputs, "model": [network("Flux", 1)]}
+
+
+def without_a_gradient(inputs):
+    layer = inputs["model"][0].model.diffusion_model.final_layer
+    forward = layer.forward
+    layer.forward = lambda *args, **kwargs: forward(*args, **kwargs).detach()
+    return inputs
+
+
+def short_of_memory(inputs):
+    network = inputs["model"][0].model.diffusion_model
+
+    def fail(*args, **kwargs):
+        raise torch.cuda.OutOfMemoryError("out of memory")
+
+    network.forward = fail
+    return inputs
+
+
+MISTAKES = {
+    "no prompt": (lambda inputs: {**inputs, "positive": [[]]}, "Expected a prompt for the student"),
+    "another space": (of_another_space, "Expected experts and a student of one latent space"),
+    "quantized": (quantized, "final_layer.linear are quantized"),
+    "no gradient": (without_a_gradient, "Expected a student that gives gradients"),
+    "memory": (short_of_memory, "Expected memory for a step of 2 samples of 4×8×12"),
+    "lists": (lambda inputs: {**inputs, "positive": inputs["positive"] * 2}, "as chains of experts, 1, and got 2"),
+    "steps": (lambda inputs: {**inputs, "steps": [0]}, "Expected 1 step or more and got 0"),
+    "levels": (lambda inputs: {**inputs, "sigmas": [inputs["sigmas"][0][-3:]]}, "Expected noise levels from the high"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence_before_anything_is_asked(given, train, base, mistake):
+    change, sentence = MISTAKES[mistake]
+    with torch.inference_mode():
+        inputs = change(given("flow"))
+    asked = []
+    for expert in inputs["experts"][0]:
+        expert.model.add_wrapper("diffusion_model", lambda executor, *a, **k: asked.append(1) or executor(*a, **k))
+    with pytest.raises(ValueError, match=sentence) as refused:
+        train(inputs)
+    assert str(refused.value).count(". ") == 0
+    assert not asked
+    assert not (base / "output" / "mcdm_loras").exists()
+
+
+def test_runs_leave_nothing(given, train):
+    inputs = given("flow", steps=1)
+    train(inputs)
+    models = [inputs["model"][0], *(expert.model for expert in inputs["experts"][0])]
+    before, living = state_of(*models), Living.now()
+    for _ in range(20):
+        train(inputs)
+    after = Living.now()
+    assert state_of(*models) == before
+    assert (after.tensors, after.nbytes) == (living.tensors, living.nbytes)
+
+
+def test_the_bar_shows_each_step(given, train, monkeypatch, every_step):
+    import comfy.utils
+
+    seen = []
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: seen.append((value, total)))
+    train(given("flow", steps=3))
+    assert [each for each in seen if each[1] == 3] == [(1, 3), (2, 3), (3, 3)]
+
+
+def compared(first, second, within):
+    losses = [torch.tensor(each[1]["loss"]) for each in (first, second)]
+    torch.testing.assert_close(*losses, rtol=within, atol=0)
+
+
+@pytest.mark.parametrize("layout", ["eps", "flow"])
+def test_partly_loaded_it_learns_the_same(given, train, layout, request):
+    whole = train(given(layout, steps=4))
+    request.getfixturevalue("limited")
+    compared(train(given(layout, steps=4)), whole, rounded(1e-3, 0.2))
+
+
+@pytest.mark.parametrize("layout", ["eps", "flow"])
+def test_with_dynamic_vram_it_learns_the_same(given, train, layout, request):
+    """Also where pages are taken away between a layer's output and its gradient."""
+    whole = train(given(layout, steps=4))
+    memory = request.getfixturevalue("dynamic_vram")
+    inputs = given(layout, steps=4)
+    assert inputs["model"][0].is_dynamic()
+    memory.budget = inputs["model"][0].model_size() // 3
+    compared(train(inputs), whole, rounded(1e-3, 0.2))
+    assert memory.freed > 0
+
+
+def test_it_learns_on_pages_that_a_picture_was_drawn_with(given, train, node, dynamic_vram):
+    """They were written in inference mode, and autograd can keep nothing of them."""
+    from ..support.oracle.networks import network
+
+    with torch.inference_mode():
+        base = network("eps", 5)
+        inputs = given("eps", base=base, models=[base, base], steps=1, training_dtype="none")
+        drawn = {"seed": 1, "steps": 1, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+        node("MCDM_KSampler", experts=inputs["experts"][0], latent_image=inputs["latents"][0], **drawn)
+    assert any(hasattr(module, "_v_weight") for module in base.model.modules())
+    assert train(inputs)[1]["loss"][0] > 0
