@@ -34,6 +34,7 @@ PICTURES = {
     "two_characters": [SIZE],
     "lora_composite": [SIZE],
     "lora_switch": [SIZE],
+    "save_the_mix": [SIZE],
     "null_of_another_model": [SIZE],
     "autoguidance": [SIZE],
     "refiner_hand_off": [SIZE],
