@@ -184,7 +184,8 @@ SENTENCES = {
         f"the product obeys the maps less (mIoU {obeyed(f'{ONE} product, w = 1')} and "
         f"{obeyed(f'{ONE} both maps at once, w = 1')} at weight 1)",
         f"without these, {without_leading('product')} and {without_leading('both maps at once')}.",
-        f"in all four rows, and in {percent(measured('reliabilities256', CAPTION, 'all attributes', 200))} of 200 others",
+        f"in all four rows, and in {percent(measured('reliabilities256', CAPTION, 'all attributes', 200))} of 200 "
+        "others",
     ],
     "latent-spaces": [
         f"their mean IoU is {of_spaces('two spaces', 'mIoU')}, beside {of_spaces('one space', 'mIoU')} by experts of "
