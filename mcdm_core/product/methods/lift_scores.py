@@ -13,7 +13,7 @@ without 1/σ²: after ancestral steps they follow an expert's log p(x0 | c) − 
 tests/core/product/test_lift_scores.py). After deterministic steps under guidance neither does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -41,6 +41,10 @@ class LiftScores(Method):
 
     def __init__(self, terms: Sequence[TermNumbers]):
         self._terms = {index: term for index, term in enumerate(terms) if term.weight != 0}
+        self.begin(())
+
+    def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
+        """Drop the sums of an earlier run; they stay until then, since `of` is asked after a run."""
         self._slopes: dict[int, Tensor] = {}
         self._constants: dict[int, Tensor] = {}
         self._covered: dict[int, Tensor] = {}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mcdm_core import EQ10, OWN_NULL, Passes, ProductDenoiser, Term, sample_ddim
+from mcdm_core import EQ10, OWN_NULL, Passes, ProductDenoiser, Term, sample_ddim, sample_product
 from mcdm_core.product.methods.lift_scores import LiftScores
 from studies.gaussian import gaussian_expert, label
 
@@ -86,6 +86,15 @@ def test_brute_force_in_a_mask_and_against_a_weight():
     made = run(watched)
     expected = torch.tensor(by_loops(watched.points, made, mask), dtype=torch.float64)
     torch.testing.assert_close(scores.of(made), expected * torch.tensor([1.0, -1.0]), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("before", [2, 3])
+def test_a_second_run_begins_anew(before):
+    scores, alone = LiftScores(terms()), LiftScores(terms())
+    sample_product(terms(), noise(before), "4", settings=[scores])
+    made = sample_product(terms(), noise(1), "4", settings=[scores])
+    assert torch.equal(sample_product(terms(), noise(1), "4", settings=[alone]), made)
+    assert torch.equal(scores.of(made), alone.of(made))
 
 
 def test_an_expert_whose_mask_leaves_out_a_picture_says_nothing_about_it():
