@@ -1,7 +1,6 @@
 """Sampling on the command line: options that `sample` and `sweep` share, and progress."""
 
 import argparse
-import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from ..product.methods.method import Option, Setting
 from ..product.methods.registry import SETTINGS
 from ..product.term import Term
 from ..sampling import SAMPLERS, sample_ddim, sample_product
+from ..sampling.ddim import DDIM
 from ..sampling.types import Callback, Sampler
 from ..system.failures import ForeseenError
 from .values import finite, seed
@@ -130,8 +130,8 @@ def sampling_options_of(options: argparse.Namespace) -> SamplingOptions:
     """Read the options of `add_sampling_options`.
 
     Raises:
-        ValueError: If `--eta` is given to another sampler than DDIM, or as `SamplingOptions.check` and the settings
-            of methods.
+        ValueError: If `--eta` is outside 0…1 or given to another sampler than DDIM, or as `SamplingOptions.check` and
+            the settings of methods.
         ForeseenError: As `SamplingOptions.check`.
     """
     sampler = SAMPLERS[options.sampler]
@@ -141,7 +141,7 @@ def sampling_options_of(options: argparse.Namespace) -> SamplingOptions:
                 f"--eta is for --sampler ddim, but the sampler is {options.sampler}, which decides itself how much "
                 "noise it adds; leave --eta out, or choose ddim."
             )
-        sampler = functools.partial(sample_ddim, eta=options.eta)
+        sampler = DDIM(options.eta)
     sampling = SamplingOptions(
         options.steps,
         sampler,

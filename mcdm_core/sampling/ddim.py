@@ -37,10 +37,20 @@ class DDIM(StepwiseSampler):
     """DDIM.
 
     Attributes:
-        eta: η of `ddim_step`.
+        eta: η of `ddim_step`, 0…1.
+
+    Raises:
+        ValueError: If η is outside.
     """
 
     eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise ValueError(
+                f"Expected an eta from 0 to 1 for DDIM and got {self.eta:g}; set 0 for no noise on the way, or 1 for "
+                "as much as ddpm adds."
+            )
 
     def step(self, denoiser: Denoiser, x: Tensor, step: Step) -> Tensor:
         """A step of DDIM, see `ddim_step`."""

@@ -76,7 +76,7 @@ def sample_product(
         settings: Settings of methods beyond the paper: `Passes(threshold=0.98, refresh=3)`, say, which skips passes. Or
             methods themselves: `LiftScores(terms)` scores the samples by the experts, by the run's own passes.
         temperature: Factor of the start noise, in every space; published upsamplers want 0.997.
-        **options: Options of the sampler, such as `eta` of DDIM.
+        **options: Options of the sampler, such as `eta` of DDIM, 0…1.
 
     Returns:
         Samples in [−1, 1] for pixel experts, shape of the noise.
@@ -84,8 +84,8 @@ def sample_product(
     Raises:
         ValueError: If the sampler or the rule is given by its name, or settings not in a list; if something else is
             among the terms; if the noise has not the channels of the first expert's samples; if the terms cannot be
-            combined at every noise level of the run, before any network is called; or if the sampler wants a learned
-            variance and the reference has none.
+            combined at every noise level of the run, or the sampler has no such option or can't use its value, before
+            any network is called; or if the sampler wants a learned variance and the reference has none.
     """
     if not callable(sampler):
         raise ValueError(

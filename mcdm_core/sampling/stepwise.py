@@ -1,8 +1,8 @@
 """The loop over noise levels, which every sampler here shares: a sampler says what one step is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -68,13 +68,24 @@ class StepwiseSampler(ABC):
         """Sample, see `Sampler`; the options are other values of its fields, for this run.
 
         Raises:
-            ValueError: If the denoiser lacks what the sampler needs of it.
+            ValueError: If it has no such option or can't use its value, or if the denoiser lacks what the sampler
+                needs of it.
         """
+        self._check_options(options)
         sampler = replace(self, **options) if options or self.keeps_state else self
         x = sampler.begin(x)
         for number, levels in enumerate(pairwise(levels_of(sigmas))):
             x = sampler.step(denoiser, x, Step(number, *levels, generator, callback))
         return x
+
+    def _check_options(self, names: Iterable[str]) -> None:
+        known = [field.name for field in fields(self) if field.init]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ValueError(
+                f"Expected no options of {type(self).__name__} but those that it takes ({', '.join(known) or 'none'}) "
+                f"and got {', '.join(unknown)}; leave that out, or choose another sampler."
+            )
 
     def begin(self, x: Tensor) -> Tensor:
         """The sample that a run starts from; a sampler that keeps state prepares it here."""

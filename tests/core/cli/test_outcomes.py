@@ -58,6 +58,7 @@ def code_of(arguments, program=main):
         (["--seed", str(2**64)], 2, "from 0 to 18446744073709551615"),
         (["--steps", "0"], 2, "at least one timestep"),
         (["--eta", "nan"], 2, "expected a number"),
+        (["--eta", "7"], 2, "an eta from 0 to 1"),
         (["--temperature", "inf"], 2, "expected a number"),
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mcdm_core import Passes, Term, sample_product
+from mcdm_core.sampling import SAMPLERS
 from studies.gaussian import gaussian_expert, label
 
 
@@ -69,3 +70,19 @@ def test_noise_levels_are_no_spacing(levels):
 def test_an_expert_is_no_term():
     with pytest.raises(ValueError, match="Expected terms and got Expert; make one of each expert"):
         sample_product([gaussian_expert([0.0], [1.0])], torch.zeros(1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("eta", [7.0, -1.0, float("nan"), torch.tensor(1.5)])
+def test_eta_is_a_share(eta):
+    with pytest.raises(ValueError, match=f"Expected an eta from 0 to 1 for DDIM and got {eta:g}; set 0"):
+        sample_product([term()], torch.zeros(1, 1, 1, 1), "2", eta=eta)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "takes"),
+    [("ddpm", "DDPM .* variance"), ("ddpm-learned", "LearnedDDPM .* none"), ("logic", "LogicSampler .* logic, area")],
+)
+def test_an_option_of_another_sampler_is_refused(sampler, takes):
+    takes = takes.replace(" .* ", r" but those that it takes \(") + r"\) and got eta; leave"
+    with pytest.raises(ValueError, match=f"Expected no options of {takes}"):
+        sample_product([term()], torch.zeros(1, 1, 1, 1), "2", sampler=SAMPLERS[sampler], eta=0.5)

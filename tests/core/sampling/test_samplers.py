@@ -321,6 +321,4 @@ def test_refusals():
         sigmas_for(Flow(), "20")
     with pytest.raises(ValueError, match="active expert at every noise level"):
         sample_product([Term(expert, label(0), end=0.5)], samples(1.0), "10")
-    with pytest.raises(TypeError, match="eta"):
-        sample_product([Term(expert, label(0))], samples(1.0), "10", sampler=sample_ddpm, eta=1.0)
     assert expert.network.batches == [1]  # the missing variance shows only in an answer, all else before
