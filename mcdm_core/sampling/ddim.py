@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -42,6 +43,8 @@ class DDIM(StepwiseSampler):
     Raises:
         ValueError: If η is outside.
     """
+
+    may_rise: ClassVar[bool] = True  # back to noise, and then adds none on the way
 
     eta: float = 0.0
 

@@ -1,5 +1,6 @@
 """The loop over noise levels, which every sampler here shares: a sampler says what one step is."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -26,7 +27,7 @@ class Step:
     Attributes:
         number: How many steps came before.
         sigma: σ.
-        sigma_next: σ', below σ or the same.
+        sigma_next: σ', below σ or the same; above it only for a sampler that `may_rise`.
         generator: Source of the noise that is added.
         callback: See `report`.
     """
@@ -50,9 +51,11 @@ class StepwiseSampler(ABC):
     Attributes:
         keeps_state: Whether it keeps something from step to step; then every run has a copy of it, which `begin`
             prepares.
+        may_rise: Whether it can step from a noise level to a higher one.
     """
 
     keeps_state: ClassVar[bool] = False
+    may_rise: ClassVar[bool] = False
 
     @torch.no_grad()
     def __call__(
@@ -68,14 +71,16 @@ class StepwiseSampler(ABC):
         """Sample, see `Sampler`; the options are other values of its fields, for this run.
 
         Raises:
-            ValueError: If it has no such option or can't use its value, or if the denoiser lacks what the sampler
-                needs of it.
+            ValueError: If it has no such option or can't use its value; if it can't step along these noise levels; or
+                if the denoiser lacks what it needs.
         """
         self._check_options(options)
+        levels = levels_of(sigmas)
+        self._check_levels(levels)
         sampler = replace(self, **options) if options or self.keeps_state else self
         x = sampler.begin(x)
-        for number, levels in enumerate(pairwise(levels_of(sigmas))):
-            x = sampler.step(denoiser, x, Step(number, *levels, generator, callback))
+        for number, pair in enumerate(pairwise(levels)):
+            x = sampler.step(denoiser, x, Step(number, *pair, generator, callback))
         return x
 
     def _check_options(self, names: Iterable[str]) -> None:
@@ -86,6 +91,20 @@ class StepwiseSampler(ABC):
                 f"Expected no options of {type(self).__name__} but those that it takes ({', '.join(known) or 'none'}) "
                 f"and got {', '.join(unknown)}; leave that out, or choose another sampler."
             )
+
+    def _check_levels(self, levels: Sequence[float]) -> None:
+        for number, level in enumerate(levels, 1):
+            if not (0 < level < math.inf or (level == 0 and number == len(levels))):
+                raise ValueError(
+                    f"Expected finite noise levels above 0, but for a last one that may be 0, and got {level:g} as "
+                    f"number {number} of {len(levels)}; correct it, or leave it out."
+                )
+        for before, after in pairwise(levels):
+            if after > before and not self.may_rise:
+                raise ValueError(
+                    f"Expected noise levels that fall for {type(self).__name__} and got {after:g} after {before:g}; "
+                    "sort them, or choose ddim, which can go back to noise."
+                )
 
     def begin(self, x: Tensor) -> Tensor:
         """The sample that a run starts from; a sampler that keeps state prepares it here."""

@@ -53,7 +53,8 @@ class Sampler(Protocol):
         Args:
             denoiser: Predicts x0.
             x: First sample, x0 + sigmas[0]·n, shape (B, …).
-            sigmas: Descending noise levels, the last one usually 0; one network evaluation for each but the last.
+            sigmas: Descending noise levels above 0, the last one usually 0; one network evaluation for each but the
+                last.
             generator: Source of the noise added on the way; its numbers are drawn on the generator's device.
             callback: See `Callback`.
 

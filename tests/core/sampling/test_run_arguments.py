@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mcdm_core import Passes, Term, sample_product
-from mcdm_core.sampling import SAMPLERS
+from mcdm_core import Passes, ProductDenoiser, Term, sample_product
+from mcdm_core.sampling import SAMPLERS, sample_ddim
 from studies.gaussian import gaussian_expert, label
 
 
@@ -86,3 +86,35 @@ def test_an_option_of_another_sampler_is_refused(sampler, takes):
     takes = takes.replace(" .* ", r" but those that it takes \(") + r"\) and got eta; leave"
     with pytest.raises(ValueError, match=f"Expected no options of {takes}"):
         sample_product([term()], torch.zeros(1, 1, 1, 1), "2", sampler=SAMPLERS[sampler], eta=0.5)
+
+
+@pytest.mark.parametrize(
+    ("levels", "got"),
+    [
+        ([1.0, 0.0, 0.0], "0 as number 2 of 3"),
+        (torch.tensor([1.0, float("nan"), 0.0]), "nan as number 2 of 3"),
+        ([float("inf"), 0.0], "inf as number 1 of 2"),
+        ([2.0, 1.0, -1.0], "-1 as number 3 of 3"),
+    ],
+)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_noise_levels_that_cannot_be_stepped_along_are_refused_at_once(name, levels, got):
+    def never(x, sigma):
+        raise AssertionError
+
+    with pytest.raises(ValueError, match=f"Expected finite noise levels above 0, .* and got {got}; correct"):
+        SAMPLERS[name](never, torch.zeros(1, 1, 1, 1), levels)
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "ddim"])
+def test_ancestral_samplers_refuse_noise_levels_that_rise(name):
+    with pytest.raises(ValueError, match=r"Expected noise levels that fall .* and got 2 after 1; sort"):
+        SAMPLERS[name](ProductDenoiser([term()]), torch.zeros(1, 1, 1, 1), [1.0, 2.0, 0.0])
+
+
+def test_ddim_goes_back_to_noise():
+    """Up and down again by steps that are exact for a single point."""
+    x = torch.full((1, 1, 1, 1), 0.7, dtype=torch.float64)
+    there = sample_ddim(lambda x, sigma: torch.full_like(x, 0.3), x, [1.0, 2.0, 5.0], eta=1.0)
+    assert there.item() == pytest.approx(0.3 + 5 * 0.4)
+    assert sample_ddim(lambda x, sigma: torch.full_like(x, 0.3), there, [5.0, 2.0, 1.0]).item() == pytest.approx(0.7)
