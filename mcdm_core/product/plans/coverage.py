@@ -1,4 +1,4 @@
-"""Masks that leave an expert without a say, or a part of the picture without a prompt."""
+"""Masks and windows that leave an expert without a say, or a part of the picture without a prompt."""
 
 import logging
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..span import Window, is_within
 from ..term_numbers import TermNumbers
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,28 @@ def warn_of_empty(terms: Sequence[TermNumbers], masks: Sequence[Tensor | None]) 
         if mask is not None and (term.weight != 0 or term.reliability != 0) and not mask.any():
             logger.warning(
                 "The mask of %s is 0 everywhere, so it has no say; widen the mask, or remove it.", term.label
+            )
+
+
+def warn_of_missed(terms: Sequence[TermNumbers], windows: Sequence[Window], levels: Sequence[float]) -> None:
+    """Warn of experts that guide and have a window within the run that lies between the noise levels of two steps.
+
+    Not of windows beyond the levels of the run: it may be a part of another, or begin at a picture.
+
+    Args:
+        terms: The numbers of all experts.
+        windows: Each expert's window.
+        levels: The run's noise levels, in any order.
+    """
+    last, first = min(levels), max(levels)
+    for term, window in zip(terms, windows, strict=True):
+        start, end = window
+        met = any(is_within(window, level) for level in levels if level > 0)  # at 0 no network is asked
+        if term.weight != 0 and start > last and end < first and not met:
+            logger.warning(
+                "The window of %s, σ from %.4g to %.4g, holds none of the noise levels of this run (steps: %d), so it "
+                "has no say; widen the window, or take more steps.",
+                *(term.label, start, max(end, 0.0), len(levels) - 1),
             )
 
 

@@ -13,7 +13,7 @@ from ..evaluation import NoiseLevel
 from ..plan import Plan
 from ..span import ALWAYS, SigmaAt
 from .combination import AnyPlan, Combination, MakePlan, Moment
-from .coverage import warn_of_empty, warn_of_uncovered
+from .coverage import warn_of_empty, warn_of_missed, warn_of_uncovered
 from .windows import active_at, active_sets, breakpoints
 
 _Other = TypeVar("_Other", bound=Plan)
@@ -27,7 +27,8 @@ class Planner(Generic[AnyPlan]):
         make: Makes their plan at a moment.
         sigma_at: Noise level of the reference expert at a progress of the sampling, 0…1, from which windows and weight
             curves follow; None if no expert has any.
-        warn: Whether to warn, once each, of empty masks and of the part of the picture that no mask covers.
+        warn: Whether to warn of windows that a run misses and, once each, of empty masks and of the part of the picture
+            that no mask covers; never where masks aren't known.
         sigma_at_of_curves: The same as `sigma_at` for weight curves, which call it dozens of times at every noise level
             that they haven't met; None for `sigma_at` itself.
     """
@@ -52,8 +53,8 @@ class Planner(Generic[AnyPlan]):
         )
         self._everyone = tuple(range(len(terms)))
         self._without_curves = (1.0,) * len(terms)
-        self._may_warn = warn and len(combination.masks) > 0  # once
-        if self._may_warn:
+        self._warns = self._may_warn = warn and len(combination.masks) > 0  # of uncovered places it may once
+        if self._warns:
             warn_of_empty(terms, combination.known_masks)
         self._range = (-math.inf, math.inf)
         self._breakpoints: list[float] = []
@@ -62,7 +63,7 @@ class Planner(Generic[AnyPlan]):
         self._factors: dict[float, tuple[float, ...]] = {}
 
     def making(self, make: MakePlan[_Other]) -> "Planner[_Other]":
-        """A planner of other plans of the same experts; it doesn't warn of masks again."""
+        """A planner of other plans of the same experts; it doesn't warn again."""
         return Planner(self.combination, make, self.sigma_at, False, self._sigma_at_of_curves)
 
     def change(self, combination: Combination) -> None:
@@ -86,6 +87,8 @@ class Planner(Generic[AnyPlan]):
         self._breakpoints = breakpoints(self._edges(), levels)
         self._range = (min(levels), max(levels))
         self._check_levels(want_null=False)
+        if self._warns:
+            warn_of_missed(self.combination.terms, self.windows, levels)
 
     def at(self, level: NoiseLevel, want_null: bool = False) -> AnyPlan:
         """The plan at a noise level of the reference expert, which is read only where plans depend on it.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mcdm_core import Flow, Schedule, Term
+from mcdm_core import Flow, ProductDenoiser, Schedule, Term
 from mcdm_core.diffusion.schedule import sigma_at_progress
 from mcdm_core.product.methods.passes import Passes
 from mcdm_core.product.plans.combination import Combination, Moment, plan_product
@@ -14,6 +14,7 @@ from mcdm_core.product.plans.windows import active_at, active_sets
 from mcdm_core.product.rules.eq10 import EQ10
 from mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_core.product.term_numbers import TermNumbers
+from mcdm_core.sampling import sigmas_for
 from studies.gaussian import gaussian_expert, label
 
 EXPERT = gaussian_expert([0.0], [1.0])
@@ -67,6 +68,24 @@ def test_gaps_are_refused_where_the_run_meets_them():
         active_sets(windows, [10.0, 0.0])
     assert active_sets(windows, [10.0, 5.1]) == [(0,)]
     assert active_sets(windows, [0.5, 0.0]) == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        ({"start": 0.52, "end": 0.56}, True),
+        ({"start": 0.52, "end": 0.56, "weight": 0.0}, False),  # it lends its null at most
+        ({"start": 0.52, "end": 0.9}, False),
+        ({"start": 0.99}, False),
+        ({"sigma_start": 0.0005}, True),  # below the last step's level, where no network is asked any more
+        ({"sigma_start": 500.0, "sigma_end": 200.0}, False),  # before a run that begins at a picture
+    ],
+)
+def test_a_window_that_every_step_misses_is_told(numbers, told, caplog):
+    levels = [100.0, 5.0, 1.0, 0.1, 0.0] if "sigma_end" in numbers else sigmas_for(EXPERT.schedule, "4")
+    denoiser = ProductDenoiser([Term(EXPERT, label(0), label(0)), Term(EXPERT, label(0), label(0), **numbers)])
+    denoiser.check_run(torch.zeros(1, 1, 1, 1), levels)
+    assert [record.getMessage().split(", ", 1)[0] for record in caplog.records] == ["The window of gauss"] * told
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (1, 4, 6), (2, 4, 6), (2, 1, 4, 6)])
