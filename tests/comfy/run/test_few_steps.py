@@ -65,7 +65,7 @@ def test_two_models_without_negatives_draw_the_mean_of_their_predictions(casts, 
     expected = BruteForceGuider(theirs).sample(
         noise, LATENT["samples"], comfy.samplers.sampler_object(sampler), sigmas, disable_pbar=True, seed=SEED
     )
-    assert_agree(draw([replace(expert, null=None) for expert in ours], sampler, scheduler), expected)
+    assert_agree(draw([replace(expert, null=None) for expert in ours], sampler, scheduler), expected.cpu())
 
 
 @pytest.mark.parametrize(("sampler", "scheduler"), FEW)
