@@ -80,7 +80,7 @@ LEAST = {
     "SamplerCustomAdvanced": 114 + PICTURE,
     "SaveAnimatedWEBP": 178 + PICTURE,
     "SaveImage": 70 + PICTURE,
-    "SaveLoRA": 106,
+    "SaveLoRA": 136,
     "SolidMask": 118,
     "TomePatchModel": 62,
     "UNETLoader": 90,
