@@ -9,7 +9,7 @@ from ..support.server.comfyui_server import ROOT
 from ..support.server.posts import faults_of, queued, shown
 
 NAMES = sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json"))
-CHAINED_TO = {"MCDM_KSampler", "MCDM_Guider", "MCDM_OwnNullGuider"}
+CHAINED_TO = {"MCDM_KSampler", "MCDM_Guider", "MCDM_OwnNullGuider", "MCDM_TrainLora"}
 
 
 def ends(prompt):
