@@ -68,4 +68,4 @@ def test_a_step_is_two_passes_as_cores_and_keeps_less(node, counted):
     assert ours.student == 2 * (2 * layers.student - len(reading))  # these read prompt or time, which need none
     assert layers.teacher == 0
     assert ours.teacher == 2 * layers.student  # two networks, whose prompts and negatives are asked together
-    assert ours.kept < layers.kept  # even of two steps: core's keeps the changed weights, too
+    assert ours.kept < 2 * layers.kept  # ours are two steps; core keeps the changed weights, too
