@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
-import comfy.model_sampling
 import comfy.utils
 import folder_paths
 import torch
@@ -27,6 +26,7 @@ from ....mcdm_core.training.loop.run_folder import run_folder
 from ..chain.expert_chain import Conditioning, Experts
 from ..comfyui.latents import fit_empty
 from ..evaluation.noise_levels import is_flow
+from ..files.schedule_sampling import PREDICTIONS
 from ..run.guider import OwnNullGuider, ProductGuider
 from .fingerprints import fingerprint_of
 from .learning_layers import Factors, shapes_of
@@ -239,8 +239,7 @@ def _form_of(model: ModelPatcher) -> tuple[Prediction, NoiseSchedule]:
     sampling = model.get_model_object("model_sampling")
     if is_flow(sampling):
         return prediction_named("flow"), Flow()
-    kinds = {"v": comfy.model_sampling.V_PREDICTION, "x0": comfy.model_sampling.X0, "eps": comfy.model_sampling.EPS}
-    name = next((name for name, kind in kinds.items() if isinstance(sampling, kind)), "x0")
+    name = next((name for name in reversed(PREDICTIONS) if isinstance(sampling, PREDICTIONS[name])), "x0")
     return prediction_named(name), Schedule.linear()
 
 

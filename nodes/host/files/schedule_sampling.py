@@ -11,12 +11,12 @@ from torch import Tensor
 from ....mcdm_core import Schedule
 from ....mcdm_core.diffusion.schedule import NoiseSchedule, scale_to_known, sigma_at_progress
 
-_FORMS = {
+PREDICTIONS = {
     "eps": comfy.model_sampling.EPS,
     "v": comfy.model_sampling.V_PREDICTION,
     "x0": comfy.model_sampling.X0,
 }
-
+"""What a network predicts → ComfyUI's class of it; the others derive from the first."""
 
 _NOISE_FROM = 0.9  # share of the timesteps above which x_t has next to nothing of the picture
 
@@ -93,13 +93,13 @@ def schedule_sampling(schedule: NoiseSchedule, prediction: str) -> ScheduleSampl
     Raises:
         ValueError: If ComfyUI cannot sample such an expert.
     """
-    if prediction not in _FORMS or not isinstance(schedule, Schedule):
+    if prediction not in PREDICTIONS or not isinstance(schedule, Schedule):
         raise ValueError(
-            f"Expected an expert with a discrete schedule that predicts {', '.join(_FORMS)} and got "
+            f"Expected an expert with a discrete schedule that predicts {', '.join(PREDICTIONS)} and got "
             f"{prediction!r} on a {type(schedule).__name__}; sample it with `python -m mcdm_core sample`."
         )
 
-    class Sampling(ScheduleSampling, _FORMS[prediction]):  # type: ignore[misc, valid-type]
+    class Sampling(ScheduleSampling, PREDICTIONS[prediction]):  # type: ignore[misc, valid-type]
         """Schedule and prediction type joined, as ComfyUI expects them."""
 
     return Sampling(schedule)
