@@ -1,10 +1,11 @@
 """Expert files: safe reading, recognition, loading and saving."""
 
+from .contents import CheckpointError
 from .load import load_expert, read_encoder, read_metadata
 from .lora import save_lora, with_lora
 from .metadata import ExpertMetadata
 from .recognition import Overrides
-from .safe_reading import CheckpointError, read_checkpoint
+from .safe_reading import read_checkpoint
 from .save import convert_expert, save_expert
 from .text_tower import load_text_tower
 

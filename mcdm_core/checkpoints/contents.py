@@ -54,3 +54,8 @@ def refuse_too_many(tensors: int) -> None:
     """
     if tensors > MAX_TENSORS:
         raise Unusable(f"has {tensors:,} tensors, and a file of an expert at most {MAX_TENSORS:,}; choose an expert.")
+
+
+def truncated(expected: int, found: int) -> Unusable:
+    """The error of a file that lacks bytes at its end."""
+    return Unusable(f"is truncated: {expected:,} bytes were expected and {found:,} came; download or copy it again.")

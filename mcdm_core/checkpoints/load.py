@@ -28,13 +28,13 @@ from ..expert import Expert
 from ..networks import UNet
 from ..networks.blank import without_weights
 from ..system.shipped import expert_path
+from .autoencoders import load_vae_of
 from .contents import CheckpointError, Contents, Entry
 from .metadata import METADATA_KEY, ExpertMetadata
 from .recognition import Overrides, difference, recognize, shapes_of
 from .safe_reading import open_checkpoint, read_tensors
 from .text_tower import NAME as TEXT_TOWER
 from .text_tower import holds_text_tower, load_farl
-from .vae_of import load_vae_of
 from .weights import in_halves, refuse_mixed_dtypes, refuse_not_finite, refuse_other_dtypes
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,6 @@ from .contents import CheckpointError, Contents, Unusable
 from .safetensors_file import open_safetensors
 from .torch_file import PICKLE, ZIP, open_torch
 
-__all__ = ["CheckpointError", "open_checkpoint", "read_checkpoint", "read_metadata_text"]
-
 
 def open_checkpoint(path: str | os.PathLike) -> Contents:
     """Read a file's header, but none of its tensors.
@@ -49,15 +47,6 @@ def read_tensors(contents: Contents, path: str | os.PathLike) -> dict[str, Tenso
         return contents.read()
     except Unusable as problem:
         raise CheckpointError(f"{Path(path).name} {problem}") from None
-
-
-def read_metadata_text(path: str | os.PathLike, metadata_key: str) -> str | None:
-    """The text stored under `metadata_key`, None for none.
-
-    Raises:
-        CheckpointError: As `open_checkpoint`.
-    """
-    return open_checkpoint(path).texts.get(metadata_key)
 
 
 def _is_torch(path: Path) -> bool:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..system.fields import shown
-from .contents import MAX_HEADER, Contents, Entry, Unusable, refuse_too_many
+from .contents import MAX_HEADER, Contents, Entry, Unusable, refuse_too_many, truncated
 from .json_text import parse_json
 
 METADATA = "__metadata__"
@@ -136,8 +136,3 @@ def _read(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise Unusable(f"is damaged ({error}); download or export it again.") from None
-
-
-def truncated(expected: int, found: int) -> Unusable:
-    """The error of a file that lacks bytes at its end."""
-    return Unusable(f"is truncated: {expected:,} bytes were expected and {found:,} came; download or copy it again.")

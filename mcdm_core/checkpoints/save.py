@@ -8,10 +8,11 @@ from torch import nn
 from ..conditions.captions import TEXT_PREFIX
 from ..system.formats import write_tensors
 from ..system.shipped import expert_path
+from .contents import CheckpointError
 from .load import assemble, describe
 from .metadata import METADATA_KEY, ExpertMetadata
 from .recognition import Overrides
-from .safe_reading import CheckpointError, read_checkpoint
+from .safe_reading import read_checkpoint
 from .weights import refuse_not_finite, refuse_spoiled
 
 

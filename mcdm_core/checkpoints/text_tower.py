@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ..networks import ClipTextConfig, ClipTextTower
 from ..networks.blank import without_weights
+from .contents import CheckpointError
 from .recognition import Shapes, difference, shapes_of
-from .safe_reading import CheckpointError, read_checkpoint
+from .safe_reading import read_checkpoint
 from .weights import refuse_not_finite
 
 logger = logging.getLogger(__name__)

@@ -25,9 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .contents import DAMAGED, Contents, Entry, Unusable, refuse_too_many
+from .contents import DAMAGED, Contents, Entry, Unusable, refuse_too_many, truncated
 from .pickled import MAX_PICKLE, Stored, describe_pickle
-from .safetensors_file import truncated
 
 ZIP, PICKLE = b"PK", b"\x80"  # how files of torch.save begin, new and old
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mcdm_core.checkpoints import CheckpointError, read_checkpoint
 from mcdm_core.checkpoints.recognition import difference, shapes_of
-from mcdm_core.checkpoints.safe_reading import CheckpointError, read_checkpoint
 from mcdm_core.system.formats import write_tensors
 
 from .generator import Generator, GeneratorConfig

@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 from mcdm_core.checkpoints import read_metadata
-from mcdm_core.checkpoints.vae_of import find_vae_of
+from mcdm_core.checkpoints.autoencoders import find_vae_of
 
 _SHIPPED = Path(__file__).parents[2] / "vae"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mcdm_core.checkpoints.safe_reading import CheckpointError
+from mcdm_core.checkpoints import CheckpointError
 from studies.baselines import Generator, GeneratorConfig, load_gan, save_gan
 
 CONFIG = GeneratorConfig(channels=(16, 16, 16), hidden=8, noise_dim=4)

@@ -7,9 +7,8 @@ import torch
 
 from mcdm_core import load_expert
 from mcdm_core.checkpoints import save_expert
-from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder, save_autoencoder
+from mcdm_core.checkpoints.autoencoders import encoder_key, find_vae_of, load_autoencoder, save_autoencoder
 from mcdm_core.checkpoints.metadata import ExpertMetadata
-from mcdm_core.checkpoints.vae_of import find_vae_of
 from mcdm_core.cli.sampling_options import SamplingOptions
 from mcdm_core.networks import UNet, UNetConfig
 from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
