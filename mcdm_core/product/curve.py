@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 Curve = tuple[tuple[float, float], ...]
-"""Pairs (progress of the sampling, factor of the weight), progress 0…1 ascending; empty is the factor 1 throughout."""
+"""Points (progress of the sampling, factor of the weight), progress 0…1 ascending; empty is the factor 1 throughout."""
 
 HALVINGS = 40
 _EXPECTED = 'Expected a weight curve such as "0: 1, 0.5: 2, 1: 0.5", pairs of a share of the sampling and a factor'
@@ -45,7 +45,7 @@ def parse_curve(text: str) -> Curve:
         ValueError: If it cannot be read, or is no curve.
     """
     entries = [entry.strip() for entry in text.split(",")] if text.strip() else []
-    curve = tuple(_pair(entry, text) for entry in entries)
+    curve = tuple(_point(entry, text) for entry in entries)
     check_curve(curve, "this expert")
     return curve
 
@@ -76,7 +76,7 @@ def progress_at(sigma: float, sigma_at: Callable[[float], float]) -> float:
     return (low + high) / 2
 
 
-def _pair(entry: str, text: str) -> tuple[float, float]:
+def _point(entry: str, text: str) -> tuple[float, float]:
     numbers = re.split(r"\s*:\s*", entry)
     try:
         progress, factor = map(float, numbers)

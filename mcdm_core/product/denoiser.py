@@ -6,7 +6,7 @@ from ..expert.expert import Expert
 from .plan import Plan, Predictions
 from .plans.combination import MakePlan, plan_product
 from .plans.planner import Planner
-from .plans.separate import SeparatePlan, SeparateWeights, Weigh, plan_separately
+from .plans.separate import SeparateCoefficients, SeparatePlan, Weigh, plan_separately
 from .term_networks import ExpertPoint, Predicted
 from .united import UnitedDenoiser
 
@@ -65,9 +65,9 @@ class ProductDenoiser(UnitedDenoiser):
         """
         self.methods.check_separate()
         planner = self._separate_planner(x)
-        weights = SeparateWeights(planner.at_any_level, weigh)
-        evaluation, _ = self._evaluate(x, sigma, planner, weights)
-        return self._combined(evaluation), weights.predicted
+        separate = SeparateCoefficients(planner.at_any_level, weigh)
+        evaluation, _ = self._evaluate(x, sigma, planner, separate)
+        return self._combined(evaluation), separate.predicted
 
     def start_noise(self, noise: Tensor) -> Tensor:
         """The noise itself."""
@@ -79,7 +79,7 @@ class ProductDenoiser(UnitedDenoiser):
 
     def _check_experts(self) -> None:
         for term in self.terms:
-            _check_same_samples(self.reference, term.expert)
+            _check_same_space(self.reference, term.expert)
 
     def _points(self, x: Tensor, sigma: Tensor | float) -> list[ExpertPoint]:
         return [(x, sigma)] * len(self.terms)
@@ -102,16 +102,16 @@ class ProductDenoiser(UnitedDenoiser):
         return self._separate[1]
 
 
-def _check_same_samples(reference: Expert, expert: Expert) -> None:
+def _check_same_space(reference: Expert, expert: Expert) -> None:
     if reference.space != expert.space:
         raise ValueError(
-            f"Expected experts of one space and got {_samples_of(reference)} and {_samples_of(expert)}; combine "
+            f"Expected experts of one space and got {_space_name(reference)} and {_space_name(expert)}; combine "
             "them by `sample_product`, which takes several spaces, or, if they share a VAE, name it in the `metadata` "
             "of both."
         )
 
 
-def _samples_of(expert: Expert) -> str:
+def _space_name(expert: Expert) -> str:
     vae = expert.metadata.get("vae")
     latents = f"latents of the VAE {vae}" if vae else "latents"
     kind = f"{expert.image_size} × {expert.image_size} pixels" if expert.clamp_x0 else latents

@@ -51,7 +51,7 @@ def measure_guidance(
     # Without U nothing is measured, and predictions of other spaces may have other shapes than the area.
     share = torch.ones_like(like) if area is None or uncond is None else area.expand_as(like)
     counted = share.cpu().double().flatten(1)[:, None]
-    products = (counted * guidance) @ guidance.mT / counted.sum(-1, keepdim=True)
-    norms = products.diagonal(dim1=1, dim2=2).sqrt()
-    cosines = products / (norms[:, :, None] * norms[:, None, :])
+    inner_products = (counted * guidance) @ guidance.mT / counted.sum(-1, keepdim=True)
+    norms = inner_products.diagonal(dim1=1, dim2=2).sqrt()
+    cosines = inner_products / (norms[:, :, None] * norms[:, None, :])
     return Guidance(norms, cosines.clamp(-1.0, 1.0))

@@ -57,7 +57,7 @@ class Plan(Coefficients):
 
     def is_single(self, index: int) -> bool:
         """Whether C and U of `pair` are, bit for bit, this expert's own predictions everywhere."""
-        if self.conditions != (index,) or self.area(index) is not None or self.scale != self.weights[index]:
+        if self.conditions != (index,) or self.weight_map(index) is not None or self.scale != self.weights[index]:
             return False
         return set(self.everything.nulls) <= {self.null_owners[index]}
 
@@ -65,7 +65,7 @@ class Plan(Coefficients):
         """κ: an expert is asked at κ times the noise level of the reference, in the variance-exploding form."""
         return 1.0
 
-    def area(self, index: int) -> Tensor | None:
+    def weight_map(self, index: int) -> Tensor | None:
         """A map of where an expert acts, up to a factor, that broadcasts to the sample; None is everywhere alike."""
         weight = self.weights[index]
         return weight if isinstance(weight, Tensor) else None

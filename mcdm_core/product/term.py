@@ -34,6 +34,9 @@ class Term(TermNumbers):
     _: KW_ONLY
     mask: Tensor | None = None
 
+    __eq__ = object.__eq__  # equal numbers make no equal experts
+    __hash__ = object.__hash__
+
     def __post_init__(self) -> None:
         if not isinstance(self.expert, Expert):
             raise ValueError(

@@ -75,13 +75,13 @@ class TrackedDensities:
         variance = forward_variance(sigma, sigma_next)  # V
         if variance == 0:  # σ' = σ
             return
-        gained = self._inner(((shift, added - shift / 2) for shift in shifts.values()), sigma) / variance
+        gained = self._inner_products(((shift, added - shift / 2) for shift in shifts.values()), sigma) / variance
         self.logs |= {i: self.logs[i] + gain for i, gain in zip(shifts, gained, strict=True)}
 
-    def _inner(self, pairs: Iterable[tuple[Tensor, Tensor]], sigma: float) -> Tensor:
-        """⟨one, other⟩ of each pair, weighted by `area`, shape (number of pairs, B), in float64 on the CPU."""
-        products = (one * other for one, other in pairs)
-        counted = products if self._area is None else (self._area * each for each in products)
+    def _inner_products(self, factors: Iterable[tuple[Tensor, Tensor]], sigma: float) -> Tensor:
+        """⟨one, other⟩ of each two factors, counted by `area`, shape (their number, B), in float64 on the CPU."""
+        multiplied = (one * other for one, other in factors)
+        counted = multiplied if self._area is None else (self._area * each for each in multiplied)
         sums = torch.stack([each.flatten(1).sum(1) for each in counted]).cpu().double()
         if not sums.isfinite().all():
             raise ValueError(

@@ -79,8 +79,8 @@ class StepwiseSampler(ABC):
         self._check_levels(levels)
         sampler = replace(self, **options) if options or self.keeps_state else self
         x = sampler.begin(x)
-        for number, pair in enumerate(pairwise(levels)):
-            x = sampler.step(denoiser, x, Step(number, *pair, generator, callback))
+        for number, (sigma, sigma_next) in enumerate(pairwise(levels)):
+            x = sampler.step(denoiser, x, Step(number, sigma, sigma_next, generator, callback))
         return x
 
     def _check_options(self, names: Iterable[str]) -> None:

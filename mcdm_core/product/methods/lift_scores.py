@@ -62,7 +62,7 @@ class LiftScores(Method):
         nulls = {j: _exact(null[j]) for j in {plan.null_owners[i] for i in asked}}  # once for all that share one
         for index in asked:
             own = nulls[plan.null_owners[index]]
-            self.add(index, cond[index], own, plan.area(index))
+            self.add(index, cond[index], own, plan.weight_map(index))
 
     def add(self, index: int, conditional: Tensor, unconditional: Tensor, area: Tensor | None = None) -> None:
         """Add one noise level of one expert.
@@ -71,7 +71,7 @@ class LiftScores(Method):
             index: The expert's.
             conditional: x0 predicted under the condition, shape (B, …).
             unconditional: x0 predicted under the null, of the same shape.
-            area: Weight of each value, up to a factor, broadcasts to the sample; None weighs all alike.
+            area: How much each value counts, up to a factor, broadcasts to the sample; None counts all alike.
         """
         conditional_x0, unconditional_x0 = _exact(conditional), _exact(unconditional)
         counted: Tensor | float = 1 / conditional_x0[0].numel()

@@ -41,9 +41,9 @@ class SeparatePlan(Plan):
         """
         return self.predicted or {i: part.pair({i: cond[i]}, null)[0] for i, part in self.parts.items()}
 
-    def area(self, index: int) -> Tensor | None:
-        """A map of where an expert acts in the plan of its own, see `Plan.area`."""
-        return self.parts[index].area(index)
+    def weight_map(self, index: int) -> Tensor | None:
+        """A map of where an expert acts in the plan of its own, see `Plan.weight_map`."""
+        return self.parts[index].weight_map(index)
 
     def is_single(self, index: int) -> bool:
         """Never: C and U are predictions under guidance."""
@@ -104,17 +104,16 @@ def _plan_alone(combination: Combination, moment: Moment, index: int, weight: fl
     """The plan of a product that one expert guides; in the own-null rule away from its own null."""
     own = [i == index for i in range(len(combination.terms))]
     sign = math.copysign(1.0, weight)
-    pairs = zip(combination.terms, own, strict=True)
-    terms = [replace(term, weight=sign * term.weight if is_own else 0.0) for term, is_own in pairs]
+    weights = [sign * term.weight if is_own else 0.0 for term, is_own in zip(combination.terms, own, strict=True)]
+    terms = [replace(term, weight=w) for term, w in zip(combination.terms, weights, strict=True)]
     if combination.rule.always_combines_nulls:
-        pairs = zip(terms, own, strict=True)
-        terms = [replace(term, reliability=1.0 if is_own else 0.0) for term, is_own in pairs]
+        terms = [replace(term, reliability=float(is_own)) for term, is_own in zip(terms, own, strict=True)]
     alone = replace(combination, terms=terms, as_guidance=False)  # so that C is the prediction itself
     why = f"because {terms[index].label} is asked by itself, at a weight that is not 1 or −1 everywhere"
     return plan_product(alone, moment._replace(want_null=False), (why, "or set that weight to 1 or −1, without a mask"))
 
 
-class SeparateWeights(Method):
+class SeparateCoefficients(Method):
     """Gives separate predictions their coefficients.
 
     Args:

@@ -21,7 +21,7 @@ def checked_coefficients(
         ValueError: If lengths or shapes don't fit, a coefficient is not finite, or a condition that counts is missing.
     """
     check_lengths(cond, null, weights, reliabilities)
-    like = common_sample([*cond, *null])
+    like = first_of_one_shape([*cond, *null])
     coefficients = Coefficients(
         [checked_coefficient(w, like, f"weight {i}") for i, w in enumerate(weights)],
         [checked_coefficient(a, like, f"reliability {j}") for j, a in enumerate(reliabilities)],
@@ -39,7 +39,7 @@ def check_lengths(cond: Sequence, null: Sequence, weights: Sequence, reliabiliti
         )
 
 
-def common_sample(predictions: Sequence[Tensor | None]) -> Tensor:
+def first_of_one_shape(predictions: Sequence[Tensor | None]) -> Tensor:
     """The first prediction there is, whose shape all others must have.
 
     Raises:

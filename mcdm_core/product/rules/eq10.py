@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..term_numbers import TermNumbers
-from .checks import check_present, check_sum, checked_coefficients, common_sample
+from .checks import check_present, check_sum, checked_coefficients, first_of_one_shape
 from .coefficients import Coefficient, Coefficients, anywhere, everywhere, is_one
 from .rule import PredictionList, Rule, add_weighted
 
@@ -72,7 +72,7 @@ def guidance_pair(
     Returns:
         C and U, shape (B, …); U is 0 where there is none at all.
     """
-    zero = torch.zeros_like(common_sample([*cond, *null]))
+    zero = torch.zeros_like(first_of_one_shape([*cond, *null]))
     missing = [prediction is None and counts for prediction, counts in zip(null, coefficients.trusted, strict=True)]
     if any(missing) and not all(prediction is None for prediction in null):
         together = add_weighted(zero, cond, coefficients.weights)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..term_numbers import TermNumbers
-from .checks import check_present, check_sum, checked_coefficients, common_sample
+from .checks import check_present, check_sum, checked_coefficients, first_of_one_shape
 from .coefficients import Coefficient, Coefficients, differs
 from .rule import PredictionList, Rule, add_weighted
 
@@ -51,8 +51,8 @@ def own_null_epsilon(
     coefficients = checked_coefficients(cond, null, weights, reliabilities)
     check_sum(coefficients.reliabilities, total=0.0)  # they count whatever the weights sum to
 
-    pairs = zip(coefficients.weights, coefficients.reliabilities, strict=True)
-    check_present(null, [needs_own_null(*pair) for pair in pairs], "null", "its reliability and weight to 0")
+    needed = [needs_own_null(w, a) for w, a in zip(coefficients.weights, coefficients.reliabilities, strict=True)]
+    check_present(null, needed, "null", "its reliability and weight to 0")
     return own_null_pair(cond, null, coefficients)[0]
 
 
@@ -73,7 +73,7 @@ def own_null_pair(
         U + s (C − U).
     """
     present = [_first_present(j, cond, null, null_owners or range(len(cond))) for j in range(len(cond))]
-    zero = torch.zeros_like(common_sample([*cond, *null]))
+    zero = torch.zeros_like(first_of_one_shape([*cond, *null]))
     u = add_weighted(zero, present, coefficients.reliabilities)
     # A null that cancels is replaced by the condition: so one expert's C at s = w is its condition, bit for bit.
     kept = [

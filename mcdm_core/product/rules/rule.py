@@ -11,7 +11,7 @@ from .coefficients import Coefficient, Coefficients
 PredictionList = Sequence[Tensor | None]
 """One per expert, all of one shape (B, …); None where it was not asked for."""
 
-Pair = Callable[[PredictionList, PredictionList, Coefficients, Sequence[int]], tuple[Tensor, Tensor]]
+MakePair = Callable[[PredictionList, PredictionList, Coefficients, Sequence[int]], tuple[Tensor, Tensor]]
 """Predictions under the conditions and under the nulls, the coefficients, and for each expert the index of the first
 that has the same null, to C and U."""
 
@@ -29,7 +29,7 @@ class Rule:
             needed, and what to do other than give it.
     """
 
-    pair: Pair
+    pair: MakePair
     needs_null: Callable[[Coefficient, Coefficient, Coefficient], bool]
     always_combines_nulls: bool
     why: Callable[[TermNumbers, Coefficient], tuple[str, str]]

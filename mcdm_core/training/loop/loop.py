@@ -54,9 +54,11 @@ Config = TypeVar("Config", bound=RunConfig)
 
 
 class TrainingReport(Protocol[Reported]):
-    """Report of a run on pictures it does not train on."""
+    """What is shown of a run: how it does on pictures that it does not train on, for example."""
 
-    log: CsvLog
+    @property
+    def log(self) -> CsvLog | None:
+        """The file that it writes; None if it writes none."""
 
     def write(self, network: Reported, step: int) -> object:
         """Measure and sample the averaged network after `step` steps."""
@@ -84,7 +86,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
 
     Args:
         config: The run.
-        report: Measures the averaged network every `held_out_every` steps.
+        report: Is given the averaged network every `held_out_every` steps.
         folder: Folder of its state and logs.
         losses: Names of the losses that a step returns, columns of `loss.csv`.
 
@@ -250,8 +252,9 @@ class TrainingRun(ABC, Generic[Config, Network]):
             WriteError: The disk is full; the last state saved is unchanged.
         """
         steps = self.config.optimizer.steps
-        self.log.rewind(self.step)
-        self.report.log.rewind(self.step)
+        for rows in (self.log, self.report.log):
+            if rows is not None:
+                rows.rewind(self.step)
         with (
             deferred_interrupts() as interrupted,
             tqdm(total=steps, initial=self.step, desc=self.config.name, unit="step") as bar,
@@ -262,13 +265,17 @@ class TrainingRun(ABC, Generic[Config, Network]):
                 if self.step % self.config.report.every == 0:
                     bar.set_postfix(loss=f"{self._log():.4f}")
                 if self._is_reported():
-                    self.report.write(self.average, self.step)
+                    self.write_report()
                 if interrupted():
                     self.save()
                     raise KeyboardInterrupt(f"Interrupted at step {self.step}; run again with --resume to go on.")
                 if self.step % save_every == 0:
                     self.save()
         self.save()
+
+    def write_report(self) -> None:
+        """Report the averaged network."""
+        self.report.write(self.average, self.step)
 
     def _finite(self, losses: Sequence[float]) -> Sequence[float]:
         """The losses of a step; raises before anything is saved if one diverged."""

@@ -57,6 +57,12 @@ def test_nothing_but_what_counts_is_asked(case):
     assert rows(*experts) == expected
 
 
+def test_terms_of_equal_numbers_are_no_equal_terms():
+    one, two = (Term(expert, label(0), label(2)) for expert in pair())
+    assert one != two
+    assert len({one, two, one}) == 2
+
+
 def test_equal_nulls_of_one_network_are_evaluated_once():
     one, _ = pair()
     denoised = ProductDenoiser([Term(one, label(0), label(2)), Term(one, label(1), label(2))])(X, 2.0)
