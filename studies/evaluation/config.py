@@ -67,6 +67,7 @@ class TermConfig(TermNumbers):
             caption of that attribute alone; "nothing" is the null as a condition.
         shift: The condition is that of the picture this many indices later (0: of the picture itself).
         lora: Those of `[loras]` to add to the expert's weights, one or more; empty for none.
+        strength: Factor of each of them; 1 is as trained.
         mask: Where it acts: "hair" or any other map of the held-out picture, or "not hair"; empty for everywhere.
     """
 
@@ -74,6 +75,7 @@ class TermConfig(TermNumbers):
     condition: tuple[str, ...] = ()
     shift: int = 0
     lora: tuple[str, ...] = field(default=(), kw_only=True)
+    strength: float = field(default=1.0, kw_only=True)
     mask: str = field(default="", kw_only=True)
 
     @property
@@ -311,6 +313,11 @@ def _check(setting: Setting, experts: dict[str, Path], loras: dict[str, Path]) -
             raise ValueError(
                 f"The setting {setting.name!r} asks for the LoRA {unknown[0]!r}, and [loras] has "
                 f"{', '.join(loras) or 'none'}; name one of these, or add its file."
+            )
+        if term.strength != 1 and not term.lora:
+            raise ValueError(
+                f"The setting {setting.name!r} gives {term.expert!r} a strength of {term.strength:g} and no LoRA; "
+                "name one, or leave the strength out."
             )
     if setting.rule not in RULES:
         raise ValueError(f"The rule of {setting.name!r} is {setting.rule!r}; choose one of {', '.join(RULES)}.")

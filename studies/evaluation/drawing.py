@@ -122,7 +122,8 @@ def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, i
     """The experts of a setting, with conditions and masks from the pictures of these indices."""
     terms = []
     for term in setting.terms:
-        expert = _expert(experts[term.expert], setting.autocast, tuple(experts[name] for name in term.lora))
+        loras = tuple(experts[name] for name in term.lora)
+        expert = _expert(experts[term.expert], setting.autocast, loras, term.strength)
         condition = condition_of(term, expert, held_out, indices)
         null = expert.encoder.null(len(indices)) if condition is None else expert.encoder.null_like(condition)
         mask = mask_of(term, expert, held_out, indices) if term.mask else None
@@ -169,10 +170,10 @@ def condition_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: r
 
 
 @functools.lru_cache(maxsize=8)  # enough for a setting, without keeping the experts of all evaluations of a process
-def _expert(path: Path, autocast: bool, loras: tuple[Path, ...] = ()) -> Expert:
+def _expert(path: Path, autocast: bool, loras: tuple[Path, ...] = (), strength: float = 1.0) -> Expert:
     expert = load_expert(path, vae=vae_of(path))
     for lora in loras:
-        expert = with_lora(expert, lora)
+        expert = with_lora(expert, lora, strength)
     expert.network.float()  # half precision is slow on most processors; autocast turns float32 into bfloat16
     if autocast:
         expert.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

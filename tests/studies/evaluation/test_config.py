@@ -340,6 +340,7 @@ def test_loras_and_masks_are_read(load, tmp_path):
     ("old", "new", "message"),
     [
         ("weight = 2.0", 'weight = 2.0, lora = "mine"', r"the LoRA 'mine', and \[loras\] has none"),
+        ("weight = 2.0", "weight = 2.0, strength = 0.5", "a strength of 0.5 and no LoRA; name one"),
         ("[[settings]]", "[loras]\nhair = 'a'\n[[settings]]", r"'hair' in \[experts\] and in \[loras\]; rename"),
         ("[[settings]]", "[loras]\nmine = 3\n[[settings]]", "path of a file for .*'mine'"),
         ('title = "Two maps"', 'title = "Two maps"\nloras = 3', r"\[loras\] .* to be a table"),

@@ -7,8 +7,12 @@ that was measured: weights and other settings, names, versions, dates, sizes.
 import csv
 import math
 import re
+from itertools import product
 
 import pytest
+import tomli
+
+from studies.data.faces import ATTRIBUTES
 
 from ...support.pages import README, ROOT, italics_of, text_of
 
@@ -93,6 +97,20 @@ def one_after_other(first: str, measure: str) -> str:
     return share_of("one_after_other", f"{first}'s LoRA first", measure, 300)
 
 
+def of_distilled(row: str) -> str:
+    """Cells of a table: all colours right, where their pair was trained on, and where it wasn't."""
+    config = tomli.loads((ROOT / "studies" / "configs" / "distil" / "two_loras.toml").read_text(encoding="utf-8"))
+    others = [[value for value in ATTRIBUTES[of] if value != lead] for of, lead in config["prompts"]["leading"].items()]
+    unseen = [[*pair] in config["prompts"]["unseen"] for pair in product(*others)]
+    assert (unseen.count(False), unseen.count(True)) == (11, 4)
+    right: dict[bool, list[float]] = {False: [], True: []}
+    with (RESULTS / "product_lora" / "pictures.csv").open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            if line["setting"] == row:
+                right[unseen[int(line["picture"]) % len(unseen)]].append(float(line["all right"]))
+    return " | ".join(percent(sum(values) / len(values)) for values in right.values())
+
+
 def of_one_prompt(row: str) -> str:
     return f"{100 * measured('logic256', row, 'one face', 100):.0f}"
 
@@ -165,11 +183,13 @@ ONE = "(a) one network,"
 AT_ONE = "(b) two experts, product, w = 1"
 AVERAGED, ONE_NETWORK = "(b) two experts, averaged", "both LoRAs in one network"
 SDXLS, SDXL_LORAS = "two checkpoints of SDXL, 1024²", "two LoRAs on one checkpoint of SDXL, 1024²"
+DISTILLED = "the product's LoRA"
 CLEANLY = f"{of_one_prompt('OR, λ = 1')} of 100 faces show one prompt cleanly; blended, {of_one_prompt('product')} do"
 SENTENCES = {
     "README": [
         f"one pair's colours right in {percent(all_right('own nulls: Composite'))} of 300 cartoon faces, there "
         f"{percent(all_right(ONE_NETWORK))}",
+        f"likewise, [there {percent(measured('product_lora', DISTILLED, 'all right', 300))}]; no training",
         f"likewise, there {one_after_other('hair', 'all right').partition(' [')[0]} or "
         f"{one_after_other('background', 'all right').partition(' [')[0]} by order",
         CLEANLY,
@@ -209,6 +229,11 @@ SENTENCES = {
         f"{biased('product of the densities')} and variance",
         f"DDIM ends at {biased('ODE, closed form')} and",
         f"ancestral sampling at {biased('SDE, closed form')} and",
+    ],
+    "distil": [
+        f"the product | 4 | {of_distilled('the product')} |",
+        f"plain network, one caption | 1 | {of_distilled('no LoRA')} |",
+        f"with the LoRA | 1 | {of_distilled(DISTILLED)} |",
     ],
     "nodes": [
         CLEANLY,

@@ -125,13 +125,17 @@ def test_terms_have_their_captions_loras_and_masks(files):
 
 
 def test_two_loras_of_a_term_act_on_one_network(files):
-    """The same one twice acts twice as much."""
-    terms = tuple(replace(HAIR, lora=loras) for loras in ((), ("mine",), ("mine", "mine")))
+    """The same one twice acts twice as much, and at half the strength once."""
+    terms = (
+        *(replace(HAIR, lora=loras) for loras in ((), ("mine",), ("mine", "mine"))),
+        replace(HAIR, lora=("mine", "mine"), strength=0.5),
+    )
     weights = [
         term.expert.network.out[2].weight
         for term in terms_of(replace(PAIR, terms=terms), files, open_held_out(DATA), range(1))
     ]
     assert torch.allclose(weights[2] - weights[0], 2 * (weights[1] - weights[0]), atol=1e-6)
+    assert torch.allclose(weights[3], weights[1], atol=1e-6)
 
 
 def test_what_was_added_decides_the_samples_and_its_absence_nothing(files):
@@ -139,6 +143,7 @@ def test_what_was_added_decides_the_samples_and_its_absence_nothing(files):
     settings = [
         PAIR,
         replace(PAIR, terms=(bare, GROUND)),
+        replace(PAIR, terms=(replace(HAIR, strength=0.5), GROUND)),
         replace(PAIR, terms=(replace(HAIR, mask="hair"), GROUND)),
         replace(PAIR, terms=(replace(HAIR, mask="not hair"), GROUND)),
     ]
