@@ -6,7 +6,8 @@ from comfy_api.latest import io
 
 from ..mcdm_core.training.config import MOST_RANK
 from .host.chain.expert_chain import Conditioning, Experts
-from .host.distil.training import DTYPES, GUIDERS, Widgets, train
+from .host.distil.learning import DTYPES, GUIDERS, Learning
+from .host.distil.training import train
 from .host.prompt.chain_checks import check_chain
 from .host.prompt.faults import Fault
 from .host.prompt.queued_prompt import QueuedNode
@@ -26,7 +27,6 @@ class TrainLora(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_TrainLora",
             display_name="Train LoRA on Product",
@@ -152,7 +152,7 @@ class TrainLora(io.ComfyNode):
         resume: list[bool],
     ) -> io.NodeOutput:
         """Train."""
-        widgets = Widgets(
+        learning = Learning(
             rule=rule[0],
             steps=steps[0],
             batch_size=batch_size[0],
@@ -164,5 +164,5 @@ class TrainLora(io.ComfyNode):
             name=run_name[0],
             resume=resume[0],
         )
-        trained = train(experts, model[0], positive, latents[0], sigmas[0], widgets)
-        return io.NodeOutput(trained.lora, {"loss": trained.losses}, widgets.steps, trained.notes)
+        trained = train(experts, model[0], positive, latents[0], sigmas[0], learning)
+        return io.NodeOutput(trained.lora, {"loss": trained.losses}, learning.steps, trained.notes)

@@ -31,7 +31,7 @@ class Buffer:
         self._order = torch.empty(0, dtype=torch.int64)
 
     def batch(self, step: int, network: nn.Module) -> Points:
-        """The points of a step.
+        """The points of a step, the same ones until `finish_batch`: a step that fails counts for nothing.
 
         Args:
             step: Steps that were made before.
@@ -40,8 +40,11 @@ class Buffer:
         if not len(self._order):
             self._fill(step, network)
         assert self._points is not None
-        rows, self._order = self._order.tensor_split([self._config.optimizer.batch_size])
-        return self._points.take(rows)
+        return self._points.take(self._order[: self._config.optimizer.batch_size])
+
+    def finish_batch(self) -> None:
+        """Go on to the next batch, since the step was made."""
+        self._order = self._order[self._config.optimizer.batch_size :]
 
     def state(self) -> dict[str, Any]:
         """What `restore` takes; tensors and plain values."""

@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 from ..pictures import labelled_grid, to_picture
 from ..pictures.writing import write_picture
-from ..sampling.ddim import sample_ddim
-from ..sampling.types import Denoiser
 from ..training.loop.logs import CsvLog
 from .buffer import seeded
+from .comparison import Comparison
 from .config import DistilConfig
 from .task import Task
-from .trajectories import Points, draw_levels, first_sample, walk
+from .trajectories import Points, draw_levels, walk
 
 log = logging.getLogger(__name__)
 
@@ -80,35 +79,26 @@ class DistilReport:
 
     def _draw(self, network: nn.Module, step: int) -> None:
         rows = []
-        for products, name in zip(self._drawn, self._prompts, strict=True):
-            chosen, sigmas, first = self._runs(name)
-            students = self._decoded(sample_ddim(self.task.walker(network, chosen), first, sigmas))
+        for comparison, products in zip(self._comparisons, self._drawn, strict=True):
+            students = self._decoded(comparison.student(network))
             rows += [[to_picture(ours), to_picture(theirs)] for ours, theirs in zip(products, students, strict=True)]
         write_picture(self.folder / f"samples_{step:06d}.png", labelled_grid(("product", "student"), rows))
 
     @cached_property
     def _drawn(self) -> list[Tensor]:
         """The product's pictures."""
-        return [self._decoded(self._sampled(name)) for name in self._prompts]
+        return [self._decoded(comparison.product) for comparison in self._comparisons]
 
-    def _sampled(self, name: str) -> Tensor:
-        """The product's samples."""
-        chosen, sigmas, first = self._runs(name)
-        made = torch.empty_like(first)
+    @cached_property
+    def _comparisons(self) -> list[Comparison]:
+        """What pictures are drawn of, for each name of prompts."""
+        return [self._compared(stream, each) for stream, each in enumerate(self._prompts.values(), len(self._prompts))]
 
-        def sample(denoiser: Denoiser, rows: Tensor) -> None:
-            made[rows] = sample_ddim(denoiser, first[rows], sigmas)
-
-        self.task.teacher(chosen, sigmas, sample)
-        return made
-
-    def _runs(self, name: str) -> tuple[Tensor, list[float], Tensor]:
-        """Prompts, levels and first samples of the runs that pictures are made by."""
-        stream = [*self._prompts].index(name)
-        generator = self._generator(len(self._prompts) + stream)
-        chosen = self._spread(self._prompts[name], self.config.report.samples)
+    def _compared(self, stream: int, prompts: Sequence[int]) -> Comparison:
+        generator = self._generator(stream)
+        chosen = self._spread(prompts, self.config.report.samples)
         sigmas = draw_levels(self.config.report.sample_steps, self.task.level, generator)
-        return chosen, sigmas, first_sample(self.task.noise(len(chosen), generator), sigmas[0])
+        return Comparison(self.task, chosen, sigmas, self.task.noise(len(chosen), generator))
 
     def _spread(self, prompts: Sequence[int], count: int) -> Tensor:
         """As many of the prompts, evenly spread over them."""

@@ -19,7 +19,7 @@ from ..product.rules.eq10 import EQ10
 from ..product.rules.rule import Rule
 from ..product.term import Term
 from ..training.expert.adapter import adapter_optimizer
-from ..training.loop.loop import TrainingRun
+from ..training.loop.loop import TrainingReport, TrainingRun
 from .buffer import Buffer
 from .checks import check_product, trained_prompts
 from .config import DistilConfig
@@ -41,13 +41,21 @@ class DistilRun(TrainingRun[DistilConfig, nn.Module]):
         network: What learns; of its parameters those that require gradients.
         config: The run.
         folder: Folder of its state and logs.
+        report: What is shown of it; None for held-out losses and pictures.
     """
 
-    def __init__(self, task: Task, network: nn.Module, config: DistilConfig, folder: Path):
+    def __init__(
+        self,
+        task: Task,
+        network: nn.Module,
+        config: DistilConfig,
+        folder: Path,
+        report: TrainingReport[nn.Module] | None = None,
+    ):
         self.task = task
         self.buffer = Buffer(task, config)
         self._network = network
-        super().__init__(config, DistilReport(task, config, folder), folder)
+        super().__init__(config, report or DistilReport(task, config, folder), folder)
 
     def make_network(self) -> nn.Module:
         """The network with the adapter that learns."""
@@ -62,13 +70,9 @@ class DistilRun(TrainingRun[DistilConfig, nn.Module]):
 
         A step that fails midway counts for nothing, so that the run can be saved and go on.
         """
-        before = self.buffer.state()
-        try:
-            loss = loss_of(self.task, self.network, self.buffer.batch(self.step, self.network))
-            self.descend(loss)
-        except BaseException:
-            self.buffer.restore(before)
-            raise
+        loss = loss_of(self.task, self.network, self.buffer.batch(self.step, self.network))
+        self.descend(loss)
+        self.buffer.finish_batch()
         return (loss.item(),)
 
     def state(self) -> dict[str, Any]:

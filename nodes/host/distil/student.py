@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ..chain.expert_chain import Conditioning
 from ..comfyui.network_calls import holding
 from ..evaluation.noise_levels import form_of, from_unbounded
+from ..run.inputs import RunInputs
 from ..run.prepared import PreparedModel, process
-from ..spaces.joint_sample import RunInputs
 from ..weights.exchange_dynamic import invalidate_pages
 from .learning_layers import Factors, LearningLayers
 from .plain_tensors import plain, plain_weights

@@ -27,6 +27,9 @@ class GuidedTeacher:
         sigmas: Noise levels of a run in the form of the reference expert, falling, shape (S + 1,).
         shape: Shape of a sample, (C, …).
         before: Is called before a run, which loads networks.
+
+    Attributes:
+        sigmas: The levels of that run as x0 + σ·n has them, and 0.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class GuidedTeacher:
         model = guiders[0].experts[0].model
         self._form = form_of(model.get_model_object("model_sampling"), (1, *shape))
         self._logs = np.log([self._form.unbounded(sigma) for sigma in sigmas.tolist() if sigma > 0])
+        self.sigmas: list[float] = [*np.exp(self._logs).tolist(), 0.0]
 
     def level(self, progress: float) -> float:
         """Noise level at a progress through the given levels: log σ is interpolated between them."""

@@ -1,8 +1,8 @@
-"""Trains a LoRA on a product, in the core's loop: its settings, its state, its progress and its interruption."""
+"""Trains a LoRA on a product, in the core's loop: its state, its progress and its interruption."""
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,60 +18,27 @@ from torch import Tensor
 
 from ....mcdm_core.diffusion.prediction import Prediction, prediction_named
 from ....mcdm_core.diffusion.schedule import Flow, NoiseSchedule, Schedule
-from ....mcdm_core.distil.config import DistilConfig, LearningConfig, LogsConfig, TrajectoryConfig
+from ....mcdm_core.distil.config import DistilConfig
 from ....mcdm_core.distil.loss import Loss
-from ....mcdm_core.distil.run import SAVE_EVERY, DistilRun
+from ....mcdm_core.distil.run import DistilRun
 from ....mcdm_core.distil.task import Task
 from ....mcdm_core.training.loop.run_folder import run_folder
 from ..chain.expert_chain import Conditioning, Experts
 from ..comfyui.latents import fit_empty
 from ..evaluation.noise_levels import is_flow
 from ..files.schedule_sampling import PREDICTIONS
-from ..run.guider import OwnNullGuider, ProductGuider
 from .fingerprints import fingerprint_of
+from .learning import DTYPES, GUIDERS, Learning
 from .learning_layers import Factors, shapes_of
 from .notes import notes_on
 from .plain_tensors import plain
+from .previews import Previews
 from .refusals import check_levels, check_lists, check_student
 from .student import GuidedStudent
 from .teacher import GuidedTeacher
 from .trial import try_step
 
-GUIDERS = {"product": ProductGuider, "own-negative": OwnNullGuider}
-"""How the experts are combined, by the names of the guiders."""
-
 _FOLDER = "mcdm_loras"  # in ComfyUI's folder of outputs
-_MOST_WALKED = 16  # batches of trajectories between two turns of the student
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
-
-
-@dataclass(frozen=True)
-class Widgets:
-    """How a student learns.
-
-    Attributes:
-        rule: A key of `GUIDERS`.
-        steps: How long.
-        batch_size: Rows of a step, and trajectories that are walked at a time.
-        learning_rate: Its peak.
-        rank: Of the LoRA.
-        seed: Of everything that is drawn.
-        training_dtype: In which the student computes, a key of `DTYPES`, or "none" for its own.
-        lora_dtype: Of the LoRA, a key of `DTYPES`.
-        name: Of the run, which is kept under it until it has ended.
-        resume: Whether to go on where a run of this name was cancelled.
-    """
-
-    rule: str
-    steps: int
-    batch_size: int
-    learning_rate: float
-    rank: int
-    seed: int
-    training_dtype: str
-    lora_dtype: str
-    name: str
-    resume: bool
 
 
 @dataclass(frozen=True)
@@ -95,7 +62,7 @@ def train(
     prompts: Sequence[Conditioning],
     latent: dict[str, Any],
     sigmas: Tensor,
-    widgets: Widgets,
+    learning: Learning,
 ) -> Trained:
     """Train a LoRA on a MODEL, so that it answers one prompt at cfg 1 as a product answers several at once.
 
@@ -105,39 +72,41 @@ def train(
         prompts: What it is told.
         latent: ComfyUI's LATENT, of whose size samples are.
         sigmas: Noise levels of a run of the product, shape (S + 1,).
-        widgets: How it learns.
+        learning: How it learns.
 
     Raises:
         ValueError: It could not end well; one sentence says why.
         InterruptProcessingException: It was cancelled; its state is kept.
     """
-    check_lists(chains, prompts, widgets.steps)
+    check_lists(chains, prompts, learning.steps)
     samples = fit_empty(student, latent)
     check_student(chains, student, prompts, samples)
     check_levels(chains[0], sigmas)
     shapes = shapes_of(student)
     shape = samples.shape[1:]
     with torch.inference_mode(False), torch.enable_grad():
-        asked = GuidedStudent(student, prompts, (widgets.batch_size, *shape), DTYPES.get(widgets.training_dtype))
-        guiders = [GUIDERS[widgets.rule](experts) for experts in chains]
+        asked = GuidedStudent(student, prompts, (learning.batch_size, *shape), DTYPES.get(learning.training_dtype))
+        guiders = [GUIDERS[learning.rule](experts) for experts in chains]
         teacher = GuidedTeacher(guiders, plain(sigmas).float().cpu(), shape, asked.leave)
         teacher.check()
-        config = _config(widgets, len(sigmas) - 1)
+        config = learning.config(len(sigmas) - 1)
         config = replace(
             config,
-            teacher=fingerprint_of([expert for experts in chains for expert in experts], widgets.rule, shape, sigmas),
+            teacher=fingerprint_of([expert for experts in chains for expert in experts], learning.rule, shape, sigmas),
             student=fingerprint_of([replace(chains[0][0], model=student, condition=each) for each in prompts]),
         )
-        torch.manual_seed(widgets.seed)
-        factors = Factors(shapes, widgets.rank).to(asked.device)
+        torch.manual_seed(learning.seed)
+        factors = Factors(shapes, learning.rank).to(asked.device)
         task = _task(teacher, asked, student, shape, len(prompts), config)
         try:
-            with run_folder(_runs(), widgets.name, "state" if widgets.resume else None, overwrite=True) as folder:
-                try_step(task, factors, asked.called, widgets.batch_size)
-                run = _Run(task, factors, config, folder.path)
+            with run_folder(_runs(), learning.name, "state" if learning.resume else None, overwrite=True) as folder:
+                try_step(task, factors, asked.called, learning.batch_size)
+                bar = comfy.utils.ProgressBar(learning.steps)
+                previews = Previews(bar, task, student, teacher.sigmas, learning.seed, asked.leave)
+                run = _Run(bar, task, factors, config, folder.path, previews)
                 if folder.resumed:
                     run.resume()
-                run.run(SAVE_EVERY)
+                run.run()
                 for file in (run.state_path, run.log.path):
                     file.unlink(missing_ok=True)
             with suppress(OSError):  # something else lies there
@@ -145,7 +114,7 @@ def train(
         finally:
             asked.end()
         levels = teacher.level(0.0), teacher.level(1.0)
-        lora = run.average.tensors(DTYPES[widgets.lora_dtype])
+        lora = run.average.tensors(DTYPES[learning.lora_dtype])
         return Trained(lora, run.history, notes_on(chains, config, levels, shape))
 
 
@@ -172,24 +141,34 @@ def _task(
 
 
 class _Run(DistilRun):
-    """The core's loop, with ComfyUI's progress bar, which can be cancelled between two layers."""
+    """The core's loop, with ComfyUI's progress bar, which can be cancelled between two layers.
+
+    Args:
+        bar: The bar.
+        *args: See `DistilRun`.
+    """
 
     average: Factors
 
-    def __init__(self, *args: Any):
+    def __init__(self, bar: comfy.utils.ProgressBar, *args: Any):
         super().__init__(*args)
         self.history: list[float] = []
-        self._bar = comfy.utils.ProgressBar(self.config.optimizer.steps)
+        self._bar = bar
 
     def train_step(self) -> tuple[float]:
-        """See `TrainingRun`."""
+        """See `TrainingRun`; the bar, which may raise, is told of the steps before."""
+        self._bar.update_absolute(self.step)
         losses = super().train_step()
         self.history += losses
-        self._bar.update_absolute(self.step)
         return losses
 
-    def run(self, save_every: int = SAVE_EVERY) -> None:
-        """See `TrainingRun`; a cancelled run is saved, too."""
+    def write_report(self) -> None:
+        """Save first, since a picture may take more memory than there is."""
+        self.save()
+        super().write_report()
+
+    def run(self, save_every: int = sys.maxsize) -> None:
+        """See `TrainingRun`; a cancelled run is saved, too, and every one where it reports."""
         try:
             super().run(save_every)
         except comfy.model_management.InterruptProcessingException:
@@ -214,24 +193,6 @@ class _Run(DistilRun):
         """See `TrainingRun`."""
         super().restore(state)
         self.history = list(state["history"])
-
-
-def _config(widgets: Widgets, most_steps: int) -> DistilConfig:
-    """The core's settings; trajectories of half as many steps as those that were given, up to as many."""
-    walked = max(1, min(_MOST_WALKED, math.ceil(widgets.steps / (2 * most_steps))))
-    return DistilConfig(
-        name=widgets.name,
-        rank=widgets.rank,
-        trajectories=TrajectoryConfig(max(1, most_steps // 2), most_steps, batches=walked),
-        optimizer=LearningConfig(
-            steps=widgets.steps,
-            batch_size=widgets.batch_size,
-            learning_rate=widgets.learning_rate,
-            seed=widgets.seed,
-            autocast=False,
-        ),
-        report=LogsConfig(held_out_every=0, samples=0),
-    )
 
 
 def _form_of(model: ModelPatcher) -> tuple[Prediction, NoiseSchedule]:

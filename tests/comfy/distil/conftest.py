@@ -1,5 +1,7 @@
 """Trainings as ComfyUI runs them: in inference mode, with what was loaded there."""
 
+import shutil
+
 import pytest
 
 
@@ -27,3 +29,9 @@ def train(node):
             return node("MCDM_TrainLora", **inputs)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def no_earlier_runs(base):
+    yield
+    shutil.rmtree(base / "output" / "mcdm_loras", ignore_errors=True)

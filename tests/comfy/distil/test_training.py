@@ -1,18 +1,10 @@
 """Train LoRA on Product: cancelled and resumed, refused, run again and again, and wherever weights are kept."""
 
-import shutil
-
 import pytest
 import torch
 
 from ..support.closeness import rounded
 from ..support.leaks import Living, state_of
-
-
-@pytest.fixture(autouse=True)
-def no_earlier_runs(base):
-    yield
-    shutil.rmtree(base / "output" / "mcdm_loras", ignore_errors=True)
 
 
 @pytest.fixture
@@ -144,7 +136,25 @@ def test_the_bar_shows_each_step(given, train, monkeypatch, every_step):
     seen = []
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: seen.append((value, total)))
     train(given("flow", steps=3))
-    assert [each for each in seen if each[1] == 3] == [(1, 3), (2, 3), (3, 3)]
+    assert [each for each in seen if each[1] == 3] == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+def test_a_run_that_the_bar_cancels_keeps_the_step_before(given, train, base, monkeypatch, every_step):
+    """ComfyUI's bar raises where a run is cancelled."""
+    import comfy.model_management
+    import comfy.utils
+
+    def hook(value, total, *_, **__):
+        if (value, total) == (25, 26):
+            raise comfy.model_management.InterruptProcessingException
+
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        train(given("flow", steps=26, batch_size=1))
+    folder = base / "output" / "mcdm_loras" / "mix"
+    state = torch.load(folder / "state.pt")
+    assert (state["step"], state["losses"], len(state["history"])) == (25, [], 25)
+    assert (folder / "loss.csv").read_text().splitlines()[1].startswith("25,")
 
 
 def compared(first, second, within):

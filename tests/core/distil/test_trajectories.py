@@ -2,6 +2,7 @@
 
 import copy
 import math
+import weakref
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -42,6 +43,13 @@ def answer(teacher, x, sigma):
     found = []
     teacher(PROMPTS, [sigma, 0.0], lambda denoiser, rows: found.append(denoiser(x[rows], sigma)))
     return torch.cat(found)
+
+
+def learned(buffer, step, network):
+    """The points of a step that is made."""
+    points = buffer.batch(step, network)
+    buffer.finish_batch()
+    return points
 
 
 def make_task(teacher, student=None, **changes):
@@ -163,7 +171,7 @@ def test_a_filling_is_used_up_before_the_next():
     teacher = ProductTeacher(make_terms(), EQ10)
     config = make_config(trajectories=TrajectoryConfig(3, 3, batches=5, uses=2, own=0.0))
     buffer, network = Buffer(make_task(teacher), config), make_student().network
-    batches = [buffer.batch(step, network) for step in range(2 * 3 * 5)]
+    batches = [learned(buffer, step, network) for step in range(2 * 3 * 5)]
     assert {len(points.sigma) for points in batches} == {4}
     seen = torch.cat([points.x for points in batches]).flatten(1)
     _, counts = seen.unique(dim=0, return_counts=True)
@@ -189,22 +197,24 @@ def test_the_student_walks_its_share_from_the_configured_part_of_the_run_on(step
 def test_unseen_prompts_are_not_trained_on():
     task = replace(make_task(ProductTeacher(make_terms(), EQ10)), trained=(0, 2))
     buffer, network = Buffer(task, make_config()), make_student().network
-    seen = torch.cat([buffer.batch(0, network).prompts for _ in range(40)])
+    seen = torch.cat([learned(buffer, 0, network).prompts for _ in range(40)])
     assert set(seen.tolist()) == {0, 2}
 
 
-def test_a_step_that_fails_midway_counts_for_nothing(tmp_path):
-    """Its points are learned by the next, as if it had not been."""
+@pytest.mark.parametrize("call", [2, 6])
+@pytest.mark.parametrize("own", [0.0, 1.0], ids=["product", "student"])
+def test_a_step_that_fails_midway_counts_for_nothing(tmp_path, own, call):
+    """Its points are learned by the next, as if it had not been; also where the student failed as it walked them."""
     teacher = ProductTeacher(make_terms(), EQ10)
     task, student = make_task(teacher), make_student()
     calls = iter(range(1, 100))
 
     def failing(*given):
-        if next(calls) == 6:
+        if next(calls) == call:
             raise ValueError("asked to fail")
         return task.student(*given)
 
-    config = make_config(steps=9, trajectories=TrajectoryConfig(2, 2, batches=2, own=0.0))
+    config = make_config(steps=9, trajectories=TrajectoryConfig(2, 2, batches=2, own=own, own_from=0.0))
     runs = []
     for name, asked in (("whole", task.student), ("failing", failing)):
         network = copy.deepcopy(student.network).requires_grad_(True)
@@ -214,3 +224,18 @@ def test_a_step_that_fails_midway_counts_for_nothing(tmp_path):
                 run.train_step()
         runs.append(run.network.state_dict())
     assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
+
+
+def test_points_are_let_go_before_the_next_are_made(tmp_path):
+    teacher, filled, living = ProductTeacher(make_terms(), EQ10), [], []
+
+    def asked(*given):
+        living.append([points() is not None for points in filled])
+        teacher(*given)
+
+    config = make_config(steps=9, trajectories=TrajectoryConfig(2, 2, batches=1, own=0.0))
+    run = DistilRun(replace(make_task(teacher), teacher=asked), make_student().network, config, tmp_path)
+    for _ in range(5):
+        run.train_step()
+        filled.append(weakref.ref(run.buffer.state()["points"][0]))
+    assert living == [[], [False] * 2, [False] * 4]
