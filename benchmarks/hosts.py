@@ -165,7 +165,7 @@ class Products:
 
     def _there(self, kind: str, seed: int, worker: str, chain: tuple) -> Any:
         remote = "mcdm_pack.nodes.workers"
-        where = importlib.import_module(f"{remote}.model").WorkerName(self._address, worker)
+        where = importlib.import_module(f"{remote}.cluster").WorkerName(self._address, worker)
         made = {"class_type": "BenchmarkNetwork", "inputs": {"kind": kind, "seed": seed}}
         links = {"model": ["1", 0], "condition": ["1", 1], "null": ["1", 2]}
         graph = json.dumps({"1": made, "2": {"class_type": "MCDM_Expert", "inputs": links}})

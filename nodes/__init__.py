@@ -8,8 +8,7 @@ from .conditions import EncodeClass, EncodeMap, EncodeSketch, EncodeText
 from .experts import EmptyLatent, LoadExpert
 from .host.comfyui.page import serve_help, show_warnings
 from .host.files.expert_folders import install_example_inputs, register_folders
-from .host.prompt.queued_prompt import watch_prompts
-from .host.prompt.validation import show_refusals
+from .host.prompt.validation import watch_prompts
 from .logic import LogicSampler
 from .passes import Passes, Schedule
 from .picture_conditions import EncodeInpaint, EncodeLowRes
@@ -54,7 +53,6 @@ class McdmExtension(ComfyExtension):
         register_folders()
         install_example_inputs()
         watch_prompts()
-        show_refusals()
         show_warnings()
         serve_help()
 

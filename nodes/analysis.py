@@ -9,12 +9,12 @@ from comfy_api.latest import io
 
 from ..mcdm_core.sampling.sweep import MOST_ACROSS, Varied
 from ..mcdm_core.sampling.sweep_texts import read_sweep
+from .host.chain import node_ids
 from .host.chain.expert_chain import Experts
 from .host.pictures.grid_tiles import check_vae
-from .host.pictures.recording import check_shown_steps, sample_recorded
+from .host.pictures.recording import parse_shown_steps, sample_recorded
 from .host.pictures.recording_pictures import guidance_plots, prediction_grids
 from .host.pictures.sweep import sample_sweep
-from .host.prompt import node_ids
 from .host.prompt.chain_checks import check_chain, check_sweep
 from .host.prompt.faults import Fault, check_value
 from .host.prompt.queued_prompt import QueuedNode
@@ -24,7 +24,7 @@ from .widgets import ExpertChain, aliases, sampling_inputs, seed_input
 
 
 def _check_inspect(node: QueuedNode) -> Fault | None:
-    return check_value(node, "steps_shown", check_shown_steps) or check_chain(node)
+    return check_value(node, "steps_shown", parse_shown_steps) or check_chain(node)
 
 
 class Inspect(io.ComfyNode):
@@ -32,7 +32,6 @@ class Inspect(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.INSPECT,
             display_name="Inspect Product",
@@ -105,7 +104,6 @@ class ReliabilitySweep(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_ReliabilitySweep",
             display_name="Reliability Sweep",

@@ -11,9 +11,9 @@ from .host.files.conditioning import (
     SWAPPED_ORDER,
     USUAL_ORDER,
     NullKind,
+    check_one_map,
     class_and_null,
     condition_and_null,
-    map_condition,
     merge_into,
     sketch_picture,
 )
@@ -40,7 +40,6 @@ class EncodeText(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_EncodeText",
             display_name="Encode Text (Expert)",
@@ -80,7 +79,6 @@ class EncodeClass(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_EncodeClass",
             display_name="Encode Class (Expert)",
@@ -127,7 +125,6 @@ class EncodeMap(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_EncodeMap",
             display_name="Encode Segmentation Map (Expert)",
@@ -198,7 +195,9 @@ class EncodeMap(io.ComfyNode):
     ) -> io.NodeOutput:
         """Encode the map, and merge it into the given condition, if any."""
         encoder = encoder.swapped() if map_order == SWAPPED_ORDER else encoder
-        encoded = map_condition(encoder, image, mask, map, with_text)
+        encoded = encoder.encode_map(check_one_map(image, mask), map)
+        if with_text:
+            encoded = encoder.with_text(encoded)
         if condition is not None:
             return io.NodeOutput(*merge_into(encoder, condition, encoded))
         return io.NodeOutput(*condition_and_null(encoder, encoded))
@@ -209,7 +208,6 @@ class EncodeSketch(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_EncodeSketch",
             display_name="Encode Sketch (Expert)",

@@ -7,11 +7,11 @@ import torch
 from comfy_api.latest import io
 
 from ..mcdm_core.conditions import Encoder
+from .host.chain import node_ids
 from .host.files import expert_folders as folders
 from .host.files.expert_model import expert_to_model
-from .host.files.latent_formats import latent_space_vae, pixel_space_vae
+from .host.files.latent_formats import vae_of
 from .host.files.text_encoders import manage_text_encoder
-from .host.prompt import node_ids
 from .host.prompt.faults import check_value
 from .host.prompt.validation import Validation
 from .widgets import ExpertEncoder, aliases
@@ -22,7 +22,6 @@ class LoadExpert(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.LOAD_EXPERT,
             display_name="Load Diffusion Expert",
@@ -76,7 +75,7 @@ class LoadExpert(io.ComfyNode):
         return io.NodeOutput(
             expert_to_model(expert, expert_name),
             manage_text_encoder(expert.encoder),
-            pixel_space_vae() if vae is None else latent_space_vae(vae),
+            vae_of(vae),
         )
 
 
@@ -85,7 +84,6 @@ class EmptyLatent(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.EMPTY_LATENT,
             display_name="Empty Latent (Expert)",

@@ -14,7 +14,6 @@ class LogicSampler(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_Logic",
             display_name="Logic Sampler",

@@ -5,8 +5,8 @@ from comfy_api.latest import io
 from ..mcdm_core.product.curve import parse_curve
 from ..mcdm_core.product.methods.passes import MOST_STEPS
 from ..mcdm_core.product.methods.passes import Passes as Policy
-from .host.chain.expert_chain import Experts, with_schedule, with_setting
-from .host.prompt import node_ids
+from .host.chain import node_ids
+from .host.chain.expert_chain import Experts, with_setting, with_window_and_curve
 from .host.prompt.chain_checks import check_schedule, check_setting
 from .host.prompt.validation import Validation
 from .widgets import ExpertChain, aliases, level_input, progress_input
@@ -17,7 +17,6 @@ class Schedule(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.SCHEDULE,
             display_name="Schedule (Expert)",
@@ -57,7 +56,7 @@ class Schedule(io.ComfyNode):
     @classmethod
     def execute(cls, experts: Experts, sigma_start: float, sigma_end: float, weight_curve: str) -> io.NodeOutput:
         """Set the schedule."""
-        return io.NodeOutput(with_schedule(experts, sigma_start, sigma_end, parse_curve(weight_curve)))
+        return io.NodeOutput(with_window_and_curve(experts, sigma_start, sigma_end, parse_curve(weight_curve)))
 
 
 class Passes(io.ComfyNode):
@@ -65,7 +64,6 @@ class Passes(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_Passes",
             display_name="Fewer Passes",

@@ -6,8 +6,8 @@ import torch
 from comfy_api.latest import io
 
 from ..mcdm_core.conditions import Encoder
+from .host.chain import node_ids
 from .host.files.conditioning import picture_conditions
-from .host.prompt import node_ids
 from .host.prompt.expert_checks import check_encoder
 from .host.prompt.validation import Validation
 from .widgets import ExpertEncoder, aliases
@@ -50,7 +50,6 @@ class EncodeLowRes(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.ENCODE_LOW_RES,
             display_name="Encode Low Resolution",
@@ -89,7 +88,6 @@ class EncodeInpaint(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.ENCODE_INPAINT,
             display_name="Encode Inpainting (Expert)",

@@ -8,9 +8,9 @@ from comfy.sd import VAE
 from comfy_api.latest import io
 
 from ..mcdm_core.product.rules.own_null import OWN_NULL
+from .host.chain import node_ids
 from .host.chain.expert_chain import ExpertInput, Experts
 from .host.files.expert_model import implicit_null
-from .host.prompt import node_ids
 from .host.prompt.chain_checks import check_chain
 from .host.prompt.expert_checks import check_expert
 from .host.prompt.validation import Validation
@@ -42,7 +42,6 @@ class Expert(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.EXPERT,
             display_name="Diffusion Expert",
@@ -150,7 +149,6 @@ class Guider(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.GUIDER,
             display_name="Product Guider",
@@ -183,7 +181,6 @@ class OwnNullGuider(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.OWN_NULL_GUIDER,
             display_name="Own-Negative Guider",
@@ -223,7 +220,6 @@ class KSampler(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.KSAMPLER,
             display_name="Product-of-Experts KSampler",

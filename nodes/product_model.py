@@ -4,8 +4,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import io
 
+from .host.chain import node_ids
 from .host.chain.expert_chain import ExpertInput, Experts
-from .host.prompt import node_ids
 from .host.prompt.faults import Fault
 from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.space_checks import check_latents, check_space
@@ -24,7 +24,6 @@ class ProductModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.PRODUCT_MODEL,
             display_name="Product as Model",

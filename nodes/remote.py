@@ -6,8 +6,8 @@ import torch
 from comfy_api.latest import io
 
 from ..mcdm_core.system.clusters import check_ray
+from .host.chain import node_ids
 from .host.chain.expert_chain import Experts
-from .host.prompt import node_ids
 from .host.prompt.expert_checks import check_remote_expert
 from .host.prompt.faults import Fault, fault_of
 from .host.prompt.queued_prompt import QueuedNode
@@ -25,7 +25,7 @@ def _check(node: QueuedNode) -> Fault | None:
         return None
     if fault := fault_of("graph", check_ray):
         return fault
-    from .workers.model import WorkerName
+    from .workers.cluster import WorkerName
     from .workers.queue_check import check_there
 
     graph, address, worker = given
@@ -37,7 +37,6 @@ class ExpertRemote(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.EXPERT_REMOTE,
             display_name="Diffusion Expert on a Worker",
@@ -170,7 +169,7 @@ class ExpertRemote(io.ComfyNode):
     ) -> io.NodeOutput:
         """Add the expert."""
         check_ray()
-        from .workers.model import WorkerName
+        from .workers.cluster import WorkerName
         from .workers.node import remote_expert
 
         shares = {"weight": weight, "reliability": reliability, "start": start, "end": end}

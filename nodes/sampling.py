@@ -6,7 +6,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..mcdm_core import space_timesteps
-from .host.prompt import node_ids
+from .host.chain import node_ids
 from .host.prompt.faults import check_value
 from .host.prompt.validation import Validation
 from .host.samplers.ddim import ddim_sampler, spaced_sigmas
@@ -19,7 +19,6 @@ class Sigmas(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.SIGMAS,
             display_name="Timestep Spacing",
@@ -63,7 +62,6 @@ class SamplerDDIM(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_SamplerDDIM",
             display_name="DDIM Sampler",
@@ -101,7 +99,6 @@ class RandomNoise(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_RandomNoise",
             display_name="Random Noise (Temperature)",

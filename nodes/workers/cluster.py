@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_management
 
 from ...mcdm_core.system.clusters import check_ray, join_cluster
-from .model import WorkerName
 
 NAMESPACE = "mcdm"
 _POLL = 0.2  # seconds between checks whether the user has cancelled
@@ -18,6 +18,19 @@ _HEARTBEAT = 1.0  # seconds between requests for a sign of life
 
 _connected_to: str | None = None
 _joining = threading.Lock()  # ComfyUI checks a prompt in one thread while another prompt runs in a second
+
+
+@dataclass(frozen=True)
+class WorkerName:
+    """Address of a worker.
+
+    Attributes:
+        address: Address of the cluster.
+        name: Name of the worker.
+    """
+
+    address: str
+    name: str
 
 
 def connect(address: str) -> Any:

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_base
 import comfy.model_management
-import comfy.supported_models_base
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ..host.chain.expert_chain import Conditioning
 from ..host.chain.pairs import Pairs
-from ..host.files.expert_model import clamp_pixels
-from ..host.prompt.worker_graph import Link
+from ..host.files.expert_model import ExpertConfig, clamp_pixels
+from ..host.prompt.api_format import Link
+from .cluster import WorkerName
 from .descriptions import make_latents, make_sampling
 
 _DESCRIBED = ("model_sampling", "latent_format", "name", "pairs", "has_null", "clamps", "guidance")
 _MADE_BY = "mcdm_made_by"  # in a CONDITIONING: the output of a worker's node that it stands for
-
-
-@dataclass(frozen=True)
-class WorkerName:
-    """Address of a worker.
-
-    Attributes:
-        address: Address of the cluster.
-        name: Name of the worker.
-    """
-
-    address: str
-    name: str
 
 
 class RemoteModel(comfy.model_base.BaseModel):
@@ -53,8 +39,7 @@ class RemoteModel(comfy.model_base.BaseModel):
                     f"Expected the worker {worker.name} to tell {name} of its MODEL and it doesn't; use the same "
                     "version of the pack on both machines."
                 )
-        config = comfy.supported_models_base.BASE({"disable_unet_model_creation": True, "dtype": torch.float32})
-        config.latent_format = make_latents(described["latent_format"])
+        config = ExpertConfig(torch.float32, make_latents(described["latent_format"]))
         super().__init__(config, device=torch.device("cpu"))
         self.model_sampling = make_sampling(described["model_sampling"])
         self.diffusion_model = _NoNetwork()

@@ -14,8 +14,9 @@ from torch import Tensor
 from ..host.chain.expert_chain import Experts
 from ..host.prompt.worker_graph import LINKS, NO_MODEL, Graph, read_graph
 from . import cluster
+from .cluster import WorkerName
 from .files import send_files
-from .model import WorkerName, placeholder, remote_patcher
+from .model import placeholder, remote_patcher
 from .prompt_part import PromptPart, part_behind
 from .run import RemoteExpert
 from .versions import check_versions

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any
 
 from ..host.prompt.faults import Fault, fault_of
-from ..host.prompt.queued_prompt import once_a_prompt
+from ..host.prompt.queued_prompt import current_prompt
 from ..host.prompt.worker_graph import Graph, read_graph
 from . import cluster
-from .model import WorkerName
+from .cluster import WorkerName
 from .node import checked_part
 from .versions import check_versions
 
@@ -35,8 +35,9 @@ def check_there(text: str, worker: WorkerName) -> Fault | None:
     Returns:
         The fault; None if there is none, or if the worker doesn't answer in time: the run calls it again.
     """
-    deadline = once_a_prompt("deadline of workers", lambda: time.monotonic() + WITHIN)
-    return once_a_prompt((text, worker), lambda: _fault(read_graph(text), worker, deadline))
+    prompt = current_prompt()
+    deadline = prompt.once("deadline of workers", lambda: time.monotonic() + WITHIN)
+    return prompt.once((text, worker), lambda: _fault(read_graph(text), worker, deadline))
 
 
 def _fault(graph: Graph, worker: WorkerName, deadline: float) -> Fault | None:

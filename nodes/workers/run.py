@@ -14,10 +14,11 @@ from torch import Tensor
 from ..host.chain.expert_chain import ExpertInput, Experts
 from ..host.evaluation.noise_levels import Forms, align_levels
 from ..host.evaluation.requests import ModelPoint, Request
-from ..host.spaces.joint_sample import RunInputs
+from ..host.run.inputs import RunInputs
 from . import cluster
+from .cluster import WorkerName
 from .files import send_files
-from .model import WorkerName, is_remote
+from .model import is_remote
 from .prompt_part import PromptPart
 from .wire import to_buffer, to_tensor
 
@@ -107,7 +108,7 @@ class WorkersOfRun:
         here: Callable[[list[Request]], dict[Request, Tensor]],
     ) -> dict[Request, Tensor]:
         """Predictions of x0, by workers and by the networks here at the same time."""
-        local = [request for request in requests if not is_remote(self._experts[request.expert].model)]
+        local = [request for request in requests if not is_remote(self.network_of(request))]
         predictions: dict[Request, Tensor] = {}
         batches = []
         for worker, indices in self._of_worker.items():

@@ -1,8 +1,9 @@
 """Imports run one way: downwards in the core, from the studies to the core, and nowhere in a circle."""
 
 import ast
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,9 @@ LAYERS = {
 LARGEST_ROOM = 11
 """Modules of a package of `nodes.host` at most."""
 
+MOST_LEVELS = 7
+"""Modules of a room of the core or the nodes, one folder, of which each imports the next, at most."""
+
 LARGEST_FOLDER_OF_TESTS = 20
 """Python files that lie in one folder of tests at most."""
 
@@ -159,6 +163,16 @@ def circles(graph: dict[str, set[str]]) -> list[str]:
     return found
 
 
+def levels_of(graph: dict[str, set[str]]) -> int:
+    """The modules of the longest chain of imports in a graph without circles; imports of others don't count."""
+
+    @cache
+    def height(name: str) -> int:
+        return 1 + max(map(height, graph[name] & graph.keys()), default=0)
+
+    return max(map(height, graph))
+
+
 @pytest.mark.parametrize(
     ("name", "is_package", "line", "expected"),
     [
@@ -179,6 +193,10 @@ def test_imports_are_read_wherever_they_stand(name, is_package, line, expected):
 def test_circles_are_found():
     assert circles({"a": {"b"}, "b": {"c", "d"}, "c": {"b"}, "d": set()}) == ["b → c → b"]
     assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_levels_are_counted():
+    assert levels_of({"a": {"b", "c"}, "b": {"d"}, "c": {"elsewhere"}, "d": set()}) == 3
 
 
 @pytest.mark.parametrize("root", LAYERS)
@@ -203,6 +221,15 @@ def test_rooms_of_the_host_can_be_overlooked():
     sizes = {room: len([*(ROOT / "nodes" / "host" / room).glob("[!_]*.py")]) for room in LAYERS["nodes.host"]}
     assert max(sizes.values()) <= LARGEST_ROOM, sizes
     assert [path.name for path in (ROOT / "nodes" / "host").glob("*.py")] == ["__init__.py"]
+
+
+def test_no_room_has_more_than_seven_levels():
+    rooms: dict[Path, dict[str, set[str]]] = defaultdict(dict)
+    for name, file in MODULES.items():
+        if file.name != "__init__.py" and not name.startswith("studies"):
+            rooms[file.parent.relative_to(ROOT)][name] = GRAPH[name]
+    levels = {str(room): levels_of(graph) for room, graph in rooms.items()}
+    assert {room: count for room, count in levels.items() if count > MOST_LEVELS} == {}
 
 
 def test_folders_of_tests_can_be_overlooked():

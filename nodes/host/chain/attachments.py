@@ -123,25 +123,25 @@ def within_wrappers(
         return run
 
     def wrapped(*args: Any, **kwargs: Any) -> Tensor:
-        samples: list[Tensor] = []
+        results: list[Tensor] = []
 
         def go_on(*handed: Any, **named: Any) -> Tensor:
             if any(wrapper not in shared for wrapper in wrappers):
                 _check_unchanged(args, handed, name)
-            samples.append(run(*args, **kwargs))
-            return samples[-1]
+            results.append(run(*args, **kwargs))
+            return results[-1]
 
         result = WrapperExecutor.new_class_executor(go_on, guider, wrappers).execute(*args, **kwargs)
-        if not samples:
+        if not results:
             raise ValueError(
                 f"Expected nodes on the MODEL of {name} that let the run begin and got one that answers in its place "
                 f"({WrappersMP.OUTER_SAMPLE}); attach it to the first expert, or leave it out."
             )
-        if result is not samples[-1]:
+        if result is not results[-1]:
             logger.warning(
                 "A node on the MODEL of %s changed the result of the run; only the first expert's may.", name
             )
-        return samples[-1]
+        return results[-1]
 
     return wrapped
 
@@ -192,10 +192,10 @@ def separate_hooked(experts: Experts) -> Experts:
     The first expert keeps its MODEL.
     """
     keys = [(expert.model, hooks_of_all_passes(expert)) for expert in experts]
-    models: dict[tuple[ModelPatcher, frozenset], ModelPatcher] = {}
-    for model, hooks in dict.fromkeys(keys):
-        models[model, hooks] = model.clone() if any(model is kept for kept, _ in models) else model
-    return tuple(replace(expert, model=models[key]) for expert, key in zip(experts, keys, strict=True))
+    patchers: dict[tuple[ModelPatcher, frozenset], ModelPatcher] = {}
+    for patcher, hooks in dict.fromkeys(keys):
+        patchers[patcher, hooks] = patcher.clone() if any(patcher is kept for kept, _ in patchers) else patcher
+    return tuple(replace(expert, model=patchers[key]) for expert, key in zip(experts, keys, strict=True))
 
 
 def delegate_hooked(experts: Experts) -> Experts:
@@ -230,28 +230,28 @@ def _delegate(expert: ExpertInput, sibling: ModelPatcher | None) -> ModelPatcher
     return patcher.get_non_dynamic_delegate()
 
 
-def schedule_hooks_apart(conds: Conds) -> None:
-    """Give hooks copies of their schedules: a schedule remembers its keyframe, by one MODEL's noise levels."""
+def copy_hook_keyframes(conds: Conds) -> None:
+    """Give hooks copies of their keyframes, which remember the present one by the noise levels of one MODEL."""
     groups: dict[int, comfy.hooks.HookGroup] = {}
-    schedules: dict[int, comfy.hooks.HookKeyframeGroup] = {}
+    keyframes: dict[int, comfy.hooks.HookKeyframeGroup] = {}
     for entry in (entry for entries in conds.values() for entry in entries if entry.get("hooks") is not None):
         shared = entry["hooks"]
         if id(shared) not in groups:
-            groups[id(shared)] = _scheduled_apart(shared, schedules)
+            groups[id(shared)] = _with_own_keyframes(shared, keyframes)
         entry["hooks"] = groups[id(shared)]
 
 
-def _scheduled_apart(
-    shared: comfy.hooks.HookGroup, schedules: dict[int, comfy.hooks.HookKeyframeGroup]
+def _with_own_keyframes(
+    shared: comfy.hooks.HookGroup, keyframes: dict[int, comfy.hooks.HookKeyframeGroup]
 ) -> comfy.hooks.HookGroup:
-    """The same hooks with copies of their schedules, which are kept by the `id` of the original.
+    """The same hooks with copies of their keyframes, which are kept by the `id` of the original.
 
     It doesn't use a hook's own `clone`: ComfyUI seldom calls it, so that of a node pack may lose attributes unnoticed.
     """
     group = comfy.hooks.HookGroup()
     for hook in shared.hooks:
         other = copy.copy(hook)
-        other.hook_keyframe = schedules.setdefault(id(hook.hook_keyframe), hook.hook_keyframe.clone())
+        other.hook_keyframe = keyframes.setdefault(id(hook.hook_keyframe), hook.hook_keyframe.clone())
         group.add(other)
     return group
 

@@ -55,6 +55,9 @@ class ExpertInput(TermNumbers):
     settings: tuple[Setting, ...] = ()
     on_worker: ClassVar[bool] = False
 
+    __eq__ = object.__eq__  # equal numbers make no equal experts
+    __hash__ = object.__hash__
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_condition(self.condition is not None, CONNECT_CONDITION)
@@ -77,11 +80,15 @@ class ExpertInput(TermNumbers):
         own: str | None = getattr(self.model.model, "expert_name", None)
         return own or f"expert {self.place}"
 
+    def workers_of_chain(self, experts: Experts) -> Any:
+        """What makes the `Workers` of the whole chain, for one run: an expert on a worker; None of one that is here."""
+        return None
+
 
 Experts = tuple[ExpertInput, ...]
 
 
-def with_schedule(experts: Experts, sigma_start: float, sigma_end: float, weight_curve: Curve) -> Experts:
+def with_window_and_curve(experts: Experts, sigma_start: float, sigma_end: float, weight_curve: Curve) -> Experts:
     """The chain with a window in noise levels and a weight curve for its last expert.
 
     Raises:
@@ -103,7 +110,7 @@ def settings_of(experts: Experts) -> list[Setting]:
     return [*{type(setting): setting for expert in experts for setting in expert.settings}.values()]
 
 
-def labels_by_model(experts: Experts) -> dict[ModelPatcher, list[str]]:
+def labels_by_patcher(experts: Experts) -> dict[ModelPatcher, list[str]]:
     """The MODELs in the order of the chain, with the names of their experts in messages."""
     names: dict[ModelPatcher, list[str]] = {}
     for expert in experts:

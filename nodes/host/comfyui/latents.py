@@ -22,14 +22,14 @@ from torch import Tensor
 _RATIOS = ("downscale_ratio_spacial", "downscale_ratio_temporal")
 
 
-def fit_empty(model: ModelPatcher, latent: dict[str, Any]) -> Tensor:
+def fit_empty(patcher: ModelPatcher, latent: dict[str, Any]) -> Tensor:
     """The samples of a LATENT. Empty ones get a MODEL's channels and, if the LATENT tells its pixels, the size for it.
 
     Args:
-        model: The MODEL to be sampled.
+        patcher: The MODEL to be sampled.
         latent: ComfyUI's LATENT.
     """
-    return comfy.sample.fix_empty_latent_channels(model, latent["samples"], *map(latent.get, _RATIOS))
+    return comfy.sample.fix_empty_latent_channels(patcher, latent["samples"], *map(latent.get, _RATIOS))
 
 
 def with_samples(latent: dict[str, Any], samples: Tensor) -> dict[str, Any]:

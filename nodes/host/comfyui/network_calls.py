@@ -105,7 +105,7 @@ def _put_back(options: dict[Any, Any], before: dict[Any, Any]) -> None:
 
 
 @contextmanager
-def without_prompt_caches(options: dict[str, Any], model: BaseModel) -> Iterator[None]:
+def without_prompt_caches(options: dict[str, Any], network: BaseModel) -> Iterator[None]:
     """While it lasts, a network computes all that depends on the prompt anew at each call.
 
     Some keep it from step to step by the prompt alone, not by the weights: one that several MODELs share would use one
@@ -113,25 +113,25 @@ def without_prompt_caches(options: dict[str, Any], model: BaseModel) -> Iterator
 
     Args:
         options: The model_options that it is called with.
-        model: The network.
+        network: The network.
     """
 
     def call_anew(call: NetworkCall, args: dict[str, Any]) -> Tensor:
-        forget_prompts(model)
+        forget_prompts(network)
         return call(args)
 
     with ExitStack() as stack:
         stack.enter_context(holding(options.setdefault("transformer_options", {}), _OFF))
-        if _forgets_on_demand(model):
+        if _forgets_on_demand(network):
             stack.enter_context(around_calls(options, call_anew))
         yield
 
 
-def forget_prompts(model: BaseModel) -> None:
+def forget_prompts(network: BaseModel) -> None:
     """Drop the prompts that a network without a switch, HiDream-O1's, has cached; it keeps them after the run."""
-    if _forgets_on_demand(model):
-        model.diffusion_model.clear_kv_cache()
+    if _forgets_on_demand(network):
+        network.diffusion_model.clear_kv_cache()
 
 
-def _forgets_on_demand(model: BaseModel) -> bool:
-    return hasattr(getattr(model, "diffusion_model", None), "clear_kv_cache")
+def _forgets_on_demand(network: BaseModel) -> bool:
+    return hasattr(getattr(network, "diffusion_model", None), "clear_kv_cache")

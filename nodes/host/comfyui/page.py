@@ -29,8 +29,8 @@ REFUSALS = "mcdm.refusals"
 _REFUSAL = "mcdm.refusal"
 """Event: what a run is refused for, at the node that mends it; ComfyUI says the same of the node that ran."""
 
-
-WEB = Path(__file__).resolve().parents[3] / "web"  # the extension's WEB_DIRECTORY
+PACK = Path(__file__).resolve().parents[3]
+WEB = PACK / "web"  # the extension's WEB_DIRECTORY
 
 
 def prompt_server() -> Any | None:

@@ -127,9 +127,9 @@ def _guided(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
     return uncond + (cond - uncond) * scale
 
 
-def _with_change(product: Any, changed: Any, plain: Any, mask: Tensor | None) -> Any:
+def _with_change(combined: Any, changed: Any, plain: Any, mask: Tensor | None) -> Any:
     """The product's tensors plus the change that a hook made to others, within a mask."""
-    if not isinstance(product, Tensor):
-        return [_with_change(*each, mask) for each in zip(product, changed, plain, strict=True)]
+    if not isinstance(combined, Tensor):
+        return [_with_change(*each, mask) for each in zip(combined, changed, plain, strict=True)]
     change = changed - plain
-    return product + (change if mask is None else mask * change)
+    return combined + (change if mask is None else mask * change)

@@ -22,8 +22,8 @@ from ..chain.expert_chain import Conds, Experts
 from ..chain.pairs import pairs_of
 from ..comfyui.devices import Devices, device_of
 from ..comfyui.network_calls import NetworkCall, around_calls, without_prompt_caches
-from ..weights.adapter_groups import asked_models
-from ..weights.clones import SharedWeights
+from ..weights.adapter_groups import asked_patchers
+from ..weights.clones import SharedNetworks
 from ..weights.differences import same_conditioning
 from .requests import CONDITION, NULL, ROLES, ModelPoint, Request
 
@@ -40,7 +40,7 @@ class LocalNetworks:
         conds: Each expert's processed conditioning, by role; without a role to which nothing is connected.
         options: Prepared model_options of every MODEL but the reference, whose options come with each call. They are
             handed on as the objects that they are, because nodes keep in them what they remember of the run.
-        weights: Switches between MODELs of one network.
+        shared: Switches between MODELs of one network.
         devices: The devices of the MODELs; networks on different devices are asked at the same time.
 
     Attributes:
@@ -53,22 +53,22 @@ class LocalNetworks:
         experts: Experts,
         conds: Sequence[Conds],
         options: dict[ModelPatcher, dict[str, Any]],
-        weights: SharedWeights,
+        shared: SharedNetworks,
         devices: Devices,
     ):
         self.experts = experts
         self.reference = experts[0].model
         self.conds = conds
         self.options = options
-        self.weights = weights
+        self.shared = shared
         self.devices = devices
         self._null_is_read = null_is_read(experts)  # then that pass is one of its own, and the last
         pairs = [pairs_of(expert.model) for expert in experts]
         self.reads_pairs = [each.are_read for each in pairs]
         self.may_read_pairs = [each.may_be_read for each in pairs]
-        self._asked = asked_models(experts)
+        self._asked = asked_patchers(experts)
 
-    def model_of(self, expert: int) -> ModelPatcher:
+    def patcher_of(self, expert: int) -> ModelPatcher:
         """The MODEL that an expert's predictions are asked of."""
         return self._asked[self.experts[expert].model]
 
@@ -78,7 +78,7 @@ class LocalNetworks:
 
     def asked_with(self, expert: int) -> ModelPatcher:
         """The MODEL in whose batch an expert's predictions are asked."""
-        return self.weights.asked_with(self.model_of(expert))
+        return self.shared.asked_with(self.patcher_of(expert))
 
     def predict(
         self, requests: list[Request], point_of: Callable[[ModelPatcher], ModelPoint], model_options: dict[str, Any]
@@ -91,31 +91,31 @@ class LocalNetworks:
             model_options: The reference's prepared options.
         """
         by_device: dict[torch.device, list[tuple[ModelPatcher, list[Request]]]] = {}
-        for patcher, mine in self._by_model(requests):
+        for patcher, mine in self._by_patcher(requests):
             by_device.setdefault(device_of(patcher), []).append((patcher, mine))
         options = {**self.options, self.reference: model_options}
         predict = partial(self._predict_on_device, point_of=point_of, options=options)
-        made = self.devices.run({device: partial(predict, by_model) for device, by_model in by_device.items()})
+        made = self.devices.run({device: partial(predict, by_patcher) for device, by_patcher in by_device.items()})
         return {request: x0 for predictions in made for request, x0 in predictions.items()}
 
-    def _by_model(self, requests: list[Request]) -> list[tuple[ModelPatcher, list[Request]]]:
+    def _by_patcher(self, requests: list[Request]) -> list[tuple[ModelPatcher, list[Request]]]:
         """The requests to each MODEL; those whose weights are in place come first."""
-        by_model: dict[ModelPatcher, list[Request]] = {}
+        by_patcher: dict[ModelPatcher, list[Request]] = {}
         for request in requests:
-            by_model.setdefault(self.asked_with(request.expert), []).append(request)
+            by_patcher.setdefault(self.asked_with(request.expert), []).append(request)
         last = self.reference if self._null_is_read else None  # a patch keeps what it met last
-        return sorted(by_model.items(), key=lambda entry: (entry[0] is last, not self.weights.is_active(entry[0])))
+        return sorted(by_patcher.items(), key=lambda entry: (entry[0] is last, not self.shared.is_active(entry[0])))
 
     def _predict_on_device(
         self,
-        by_model: list[tuple[ModelPatcher, list[Request]]],
+        by_patcher: list[tuple[ModelPatcher, list[Request]]],
         check: Callable[[], None],
         point_of: Callable[[ModelPatcher], ModelPoint],
         options: OptionsOf,
     ) -> dict[Request, Tensor]:
         """Predictions by the MODELs on one device, one MODEL after the other; `check` raises what ends the run."""
         made: dict[Request, Tensor] = {}
-        for patcher, mine in by_model:
+        for patcher, mine in by_patcher:
             check()
             # Before the weights are switched: of several clones, the network has the model_sampling of only one.
             x, sigma = point_of(patcher)
@@ -149,15 +149,15 @@ class LocalNetworks:
         self, batch: list[Request], asked: ModelPatcher, point: ModelPoint, options: OptionsOf
     ) -> dict[Request, Tensor]:
         """Predictions for requests to one MODEL, or to several that differ only in adapters, by one's options."""
-        models = [self.model_of(request.expert) for request in batch]
+        patchers = [self.patcher_of(request.expert) for request in batch]
         own = options[asked]
-        predictions = self.weights.in_one_pass(models, own, partial(self._call, models[0], batch, point, own))
+        predictions = self.shared.in_one_pass(patchers, own, partial(self._call, patchers[0], batch, point, own))
         if predictions is not None:
             return dict(zip(batch, predictions, strict=True))
         apart: dict[ModelPatcher, list[Request]] = {}  # in one pass it can't be done
-        for request, model in zip(batch, models, strict=True):
-            apart.setdefault(model, []).append(request)
-        each = (self._predict_batch(mine, model, point, options) for model, mine in apart.items())
+        for request, patcher in zip(batch, patchers, strict=True):
+            apart.setdefault(patcher, []).append(request)
+        each = (self._predict_batch(mine, patcher, point, options) for patcher, mine in apart.items())
         return {request: x0 for predictions in each for request, x0 in predictions.items()}
 
     def _call(
@@ -170,12 +170,12 @@ class LocalNetworks:
     ) -> list[Tensor]:
         """One call of ComfyUI's batching: predictions of x0 in the order of `batch` (conditions first).
 
-        Within `owners`, layers know whose rows are whose; it comes from `SharedWeights.in_one_pass`.
+        Within `owners`, layers know whose rows are whose; it comes from `SharedNetworks.in_one_pass`.
         """
         conds: list[list[dict] | None] = [self.conds[request.expert][request.role] for request in batch]
         roles = [ROLES[request.role] for request in batch]
         with ExitStack() as stack:
-            if self.weights.is_shared(patcher):
+            if self.shared.is_shared(patcher):
                 stack.enter_context(without_prompt_caches(options, patcher.model))
             if roles in ([0], [0, 1]):
                 conds = [*conds, None][:2]
@@ -255,10 +255,10 @@ class Nulls:
         return [Request(i, CONDITION) for i in asked.conditions] + nulls
 
     def _first_with_same_null(self, index: int) -> int:
-        model_of, conds = self._networks.model_of, self._networks.conds
+        patcher_of, conds = self._networks.patcher_of, self._networks.conds
         null = conds[index].get(NULL)
         for first in range(index):
             other = conds[first].get(NULL)
-            if null and other and model_of(first) is model_of(index) and same_conditioning(null, other):
+            if null and other and patcher_of(first) is patcher_of(index) and same_conditioning(null, other):
                 return first
         return index

@@ -16,28 +16,29 @@ from ....mcdm_core.product.evaluation import Evaluation, NoiseLevel, Point
 from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.plan import Asked, Plan, Predictions
 from ....mcdm_core.product.plans.planner import Planner
-from ....mcdm_core.product.plans.separate import SeparatePlan, SeparateWeights, plan_separately
+from ....mcdm_core.product.plans.separate import SeparateCoefficients, SeparatePlan, plan_separately
 from ..chain.attachments import CFG_HOOKS
-from ..spaces.joint_sample import JointSample
+from ..spaces.joint_sample import JointState
 from ..spaces.refusals import check_guidance
 from .cfg_hooks import CfgHooks, Own
 from .networks import LocalNetworks, Nulls
 from .noise_levels import Forms, align
-from .requests import CONDITION, NULL, ROLES, ModelPoint, Observer, Watcher, Workers
+from .requests import CONDITION, NULL, ROLES, AskedWorkers, ModelPoint, Observer
 
 
-class Product:
+class ProductOfRun:
     """The product of one run.
 
     Args:
         networks: The networks of the experts.
         forms: The forms of the MODELs.
-        sample: The samples of the run, in the spaces of its experts.
+        state: The state of the run, in the spaces of its experts.
         planner: The plans at every noise level. It is told which nulls experts share.
-        methods: All that take part in evaluations: the product's methods, scores and observers.
+        methods: All that take part in evaluations: the product's methods, and scores.
         workers: The workers that have experts of the run; None if all are here.
 
     Attributes:
+        observers: Are shown every evaluation.
         separate: Gives separate predictions their coefficients, within `separately`; None for the product.
     """
 
@@ -45,27 +46,24 @@ class Product:
         self,
         networks: LocalNetworks,
         forms: Forms,
-        sample: JointSample,
+        state: JointState,
         planner: Planner[Plan],
         methods: Methods,
-        workers: Workers | None = None,
+        workers: AskedWorkers | None = None,
     ):
         self.networks = networks
         self.reference = networks.reference
         self.forms = forms
-        self.spaces = sample.spaces
-        self._sample = sample
+        self.spaces = state.spaces
+        self.state = state
         self.planner = planner
         self.methods = methods
         self.workers = workers
-        self.separate: SeparateWeights | None = None
+        self.observers: list[Observer] = []
+        self.separate: SeparateCoefficients | None = None
         self._hooks = CfgHooks()
         self.nulls = Nulls(networks)
         planner.change(planner.combination.with_null_owners(self.nulls.owners()))
-
-    def watch(self, observer: Observer) -> None:
-        """Show an observer every evaluation from now on."""
-        self.methods = Methods([*self.methods, Watcher(observer)])
 
     @contextmanager
     def separately(self, sigmas: Tensor) -> Iterator[Planner[SeparatePlan]]:
@@ -115,6 +113,8 @@ class Product:
             _NetworksAtPoint(self, x, sigma, level, model_options),
             self.methods if self.separate is None else Methods([*self.methods, self.separate]),
         )
+        for observe in self.observers:
+            observe(evaluation)
         return self._guide(evaluation, sigma, model_options)
 
     def _guide(self, evaluation: Evaluation, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
@@ -125,12 +125,12 @@ class Product:
             owner, mask = plan.null_owners[0], self.planner.combination.masks[0]
             null = self._shown(evaluation.null[owner]) if owner in evaluation.null else uncond
             own = Own(self._shown(evaluation.cond[0]), null, None if mask is None else self._shown(mask))
-        weights = self.networks.weights
-        if any(model_options.get(name) for name in CFG_HOOKS) or not weights.has_objects_of(self.reference):
-            weights.activate(self.reference)  # hooks may call its network, samplers read its schedule
+        shared = self.networks.shared
+        if any(model_options.get(name) for name in CFG_HOOKS) or not shared.has_objects_of(self.reference):
+            shared.activate(self.reference)  # hooks may call its network, samplers read its schedule
         if own is None or not plan.is_single(0):
             model_options = self._hooks.around(model_options, own)
-        model, scale = self.reference.model, plan.scale
+        network, scale = self.reference.model, plan.scale
         given = self.networks.conds[0]
         conds = [given.get(CONDITION), given.get(NULL) if plan.nulls else None]
         out = [guided, uncond]
@@ -143,25 +143,13 @@ class Product:
                     "timestep": sigma,
                     "input": x,
                     "sigma": sigma,
-                    "model": model,
+                    "model": network,
                     "model_options": model_options,
                 }
             )
         return comfy.samplers.cfg_function(
-            model, out[0], out[1], scale, x, sigma, model_options=model_options, cond=conds[0], uncond=conds[1]
+            network, out[0], out[1], scale, x, sigma, model_options=model_options, cond=conds[0], uncond=conds[1]
         )
-
-    def point_of(self, patcher: ModelPatcher, x: Tensor, sigma: Tensor, level: NoiseLevel) -> ModelPoint:
-        """The sample of a MODEL's space and its noise level, in the MODEL's own form.
-
-        Args:
-            patcher: The MODEL.
-            x: Point in the reference's form, shape (B, C, …).
-            sigma: Noise level of the reference, equal entries, shape (B,).
-            level: The same as a number.
-        """
-        forms = self.forms.of(self.reference), self.forms.of(patcher)
-        return align(self._sample.part_of(patcher, x), sigma, level, *forms, self.spaces.scale_of(patcher))
 
     def _shown(self, values: Tensor) -> Tensor:
         """What plans combine, a prediction or a mask, as hooks on the reference's MODEL are given it."""
@@ -171,30 +159,34 @@ class Product:
 class _NetworksAtPoint:
     """The networks of a product, asked about one sample at one noise level; workers run while networks here do.
 
-    Args:
-        product: The product.
-        x: Point in the reference's form, shape (B, C, …).
-        sigma: Noise level of the reference, equal entries, shape (B,).
-        level: The same as a number.
-        model_options: The reference's prepared options, with what the sampler added.
+    It is given what `ProductOfRun.predict` is, and the noise level as a number.
     """
 
-    def __init__(self, product: Product, x: Tensor, sigma: Tensor, level: NoiseLevel, model_options: dict[str, Any]):
+    def __init__(
+        self, product: ProductOfRun, x: Tensor, sigma: Tensor, level: NoiseLevel, model_options: dict[str, Any]
+    ):
         self._product = product
-        self._batch = len(x)
-        self._point_of = partial(product.point_of, x=x, sigma=sigma, level=level)
-        self._here = partial(product.networks.predict, point_of=self._point_of, model_options=model_options)
+        self._point = x, sigma, level
+        self._model_options = model_options
 
     def ask(self, plan: Plan, asked: Asked) -> tuple[Predictions, Predictions]:
         """The predictions asked for, by expert: under conditions, and under nulls; on the device of x."""
         product, requests = self._product, self._product.nulls.requests(asked, bool(plan.nulls))
-        workers = product.workers
-        predictions = self._here(requests) if workers is None else workers.predict(requests, self._point_of, self._here)
+        workers, point_of = product.workers, self._point_of
+        # Kept no longer than this call: an object that holds its own method lives on until Python looks for circles.
+        here = partial(product.networks.predict, point_of=point_of, model_options=self._model_options)
+        predictions = here(requests) if workers is None else workers.predict(requests, point_of, here)
         unframed = {made: product.spaces.unframed(x0) for made, x0 in predictions.items()}
         cond, null = ({made.expert: x0 for made, x0 in unframed.items() if made.role == role} for role in ROLES)
         return cond, null
 
+    def _point_of(self, patcher: ModelPatcher) -> ModelPoint:
+        """The sample of a MODEL's space and its noise level, in the MODEL's own form."""
+        product, (x, sigma, level) = self._product, self._point
+        forms = product.forms.of(product.reference), product.forms.of(patcher)
+        return align(product.state.part_of(patcher, x), sigma, level, *forms, product.spaces.scale_of(patcher))
+
     def rows(self, plan: Plan, asked: Asked) -> int:
         """The rows that `ask` would take, of the whole batch."""
         requests = self._product.nulls.requests(asked, bool(plan.nulls))
-        return self._batch * sum(map(self._product.networks.rows, requests))
+        return len(self._point[0]) * sum(map(self._product.networks.rows, requests))

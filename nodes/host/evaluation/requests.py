@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....mcdm_core.product.evaluation import Evaluation
-from ....mcdm_core.product.methods.method import Method
 from ..chain.expert_chain import Conds, Experts
-from ..spaces.joint_sample import RunInputs
-from .noise_levels import Forms
 
 CONDITION, NULL = "positive", "negative"
 ROLES = {CONDITION: 0, NULL: 1}  # in cond_or_uncond, which patches read
@@ -31,17 +28,6 @@ Observer = Callable[[Evaluation], None]
 """Is shown every evaluation of the product; it must not change the tensors."""
 ModelPoint = tuple[Tensor, Tensor]
 """x in a MODEL's own form, shape (B, C, …), and σ of equal entries, shape (B,)."""
-
-
-class Watcher(Method):
-    """Shows an observer every evaluation."""
-
-    def __init__(self, observer: Observer):
-        self._observer = observer
-
-    def note(self, evaluation: Evaluation) -> None:
-        """Show the observer an evaluation."""
-        self._observer(evaluation)
 
 
 def conditionings_on(experts: Experts, patcher: ModelPatcher) -> dict[str, list]:
@@ -64,19 +50,8 @@ def _name(role: str, index: int) -> str:
     return role if index == 0 else f"{role} {index + 1}"
 
 
-class Workers(Protocol):
-    """The workers of a run's experts."""
-
-    def begin(self, inputs: RunInputs, forms: Forms) -> None:
-        """Announce the run to them, before they are asked.
-
-        Args:
-            inputs: What ComfyUI gives the run.
-            forms: The forms of MODELs in this run.
-
-        Raises:
-            ValueError: If one refuses.
-        """
+class AskedWorkers(Protocol):
+    """The workers of a run's experts, as an evaluation asks them."""
 
     def predict(
         self,
@@ -91,30 +66,3 @@ class Workers(Protocol):
             point_of: Gives x and σ in a MODEL's own form.
             here: Predicts by the networks that are here.
         """
-
-    def close(self) -> None:
-        """Let them forget the run."""
-
-
-@runtime_checkable
-class ExpertOnWorker(Protocol):
-    """An expert whose network is on a worker."""
-
-    def workers_of_chain(self, experts: Experts) -> Workers:
-        """The workers of the whole chain, for one run; any of its experts on a worker makes them.
-
-        Args:
-            experts: The chain.
-
-        Raises:
-            ValueError: If a worker cannot be found.
-        """
-
-
-def workers_of(experts: Experts) -> Workers | None:
-    """The workers of a chain; None if all of its experts are here.
-
-    Raises:
-        ValueError: If a worker cannot be found.
-    """
-    return next((expert.workers_of_chain(experts) for expert in experts if isinstance(expert, ExpertOnWorker)), None)

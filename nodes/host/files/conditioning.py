@@ -170,23 +170,6 @@ def sketch_picture(encoder: Encoder, condition: Condition) -> Tensor:
     return repeat(drawn, "b h w -> b h w 3")
 
 
-def map_condition(encoder: Encoder, image: Tensor | None, mask: Tensor | None, kind: str, with_text: bool) -> Condition:
-    """The condition of a segmentation map.
-
-    Args:
-        encoder: The expert's encoder.
-        image: The map as IMAGE (B, H, W, C), or None.
-        mask: The map as MASK (B, H, W), or None.
-        kind: "auto", "face" or "hair".
-        with_text: Whether another condition of the expert in the same product has a text.
-
-    Raises:
-        ValueError: If not exactly one of image and mask is given, or the expert cannot use it.
-    """
-    condition = encoder.encode_map(check_one_map(image, mask), kind)
-    return encoder.with_text(condition) if with_text else condition
-
-
 def check_one_map(image: Any, mask: Any) -> Any:
     """The one of an image and a mask that is given.
 

@@ -13,17 +13,17 @@ import folder_paths
 
 from ....mcdm_core import Expert, ExpertMetadata, load_expert, read_metadata
 from ....mcdm_core.checkpoints import read_encoder
+from ....mcdm_core.checkpoints.autoencoders import find_vae_of, key_of_vae
 from ....mcdm_core.checkpoints.text_tower import text_encoder_among
-from ....mcdm_core.checkpoints.vae_of import find_vae_of, key_of_vae
 from ....mcdm_core.conditions import Encoder
 from ....mcdm_core.system.formats import write_bytes
 from ....mcdm_core.system.shipped import EXAMPLES
+from ..comfyui.page import PACK
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "mcdm"
 VAE_FOLDER = "vae"  # ComfyUI's own
-PACK = Path(__file__).resolve().parents[3]
 SHIPPED, SHIPPED_VAES = PACK / "experts", PACK / "vae"
 EXTENSIONS = {".safetensors", ".pt", ".pth", ".ckpt"}
 PREFIX = "mcdm_"  # of the names of example pictures among ComfyUI's inputs

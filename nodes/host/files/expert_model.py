@@ -105,10 +105,10 @@ class ExpertModel(comfy.model_base.BaseModel):
     def __init__(self, expert: Expert, device: torch.device):
         network = ExpertNetwork(make_offloadable(expert.network), expert.channels)
         prediction = expert.prediction.name
-        sampling = schedule_sampling(expert.schedule, prediction)
+        model_sampling = schedule_sampling(expert.schedule, prediction)
         model_type = _MODEL_TYPES.get(prediction, comfy.model_base.ModelType.EPS)
         super().__init__(ExpertConfig(network.dtype, space_of(expert)), model_type, device=device)
-        self.model_sampling = sampling
+        self.model_sampling = model_sampling
         self.diffusion_model = network
         self.expert_name = expert.name
         self.image_size = expert.image_size
@@ -151,9 +151,9 @@ class ExpertModel(comfy.model_base.BaseModel):
         return positions * (skips + 8 * max(widths)) * comfy.model_management.dtype_size(self.get_dtype())
 
 
-def implicit_null(model: comfy.model_patcher.ModelPatcher) -> Conditioning | None:
+def implicit_null(patcher: comfy.model_patcher.ModelPatcher) -> Conditioning | None:
     """The null of an expert without conditions, which need not be connected; None for every other MODEL."""
-    reads = getattr(model.model, "reads", None)
+    reads = getattr(patcher.model, "reads", None)
     return to_conditioning(Condition(), reads.key) if isinstance(reads, ReadConditions) and reads.nothing else None
 
 

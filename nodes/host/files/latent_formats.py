@@ -63,17 +63,15 @@ def space_of(expert: Expert) -> comfy.latent_formats.LatentFormat:
     return PixelSpace() if vae_key is None else LatentSpace(expert.channels, vae_key)
 
 
-def pixel_space_vae() -> comfy.sd.VAE:
-    """ComfyUI's pixel-space VAE, as VAELoader makes it; in float32, since bfloat16 is off by a level of 255."""
-    return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=torch.float32)
-
-
-def latent_space_vae(path: Path) -> comfy.sd.VAE:
-    """ComfyUI's VAE of TAESD's layers, as VAELoader makes it; in float32, since bfloat16 is visible in flat areas.
+def vae_of(path: Path | None) -> comfy.sd.VAE:
+    """ComfyUI's VAE of an expert's samples, as VAELoader makes it; in float32, since bfloat16 is off by a level of 255.
 
     Args:
-        path: Its file, see `find_vae_of`.
+        path: The file of a VAE of TAESD's layers, see `find_vae_of`; None for ComfyUI's pixel-space VAE.
     """
-    vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(path), safe_load=True), dtype=torch.float32)
+    weights = {"pixel_space_vae": torch.tensor(1.0)}
+    if path is not None:
+        weights = comfy.utils.load_torch_file(str(path), safe_load=True)
+    vae = comfy.sd.VAE(sd=weights, dtype=torch.float32)
     vae.throw_exception_if_invalid()
     return vae

@@ -44,14 +44,10 @@ class ManagedTextEncoder:
 
 def manage_text_encoder(encoder: Encoder) -> Encoder:
     """Give an expert's large text encoder, if it has one, to ComfyUI's memory management; returns the same encoder."""
+    managed: Any = ManagedTextEncoder  # the core, which names the module's class, uses only the methods above
     if isinstance(encoder, GlideEncoder):
-        encoder.transformer = _managed(encoder.transformer)
+        encoder.transformer = managed(encoder.transformer)
     elif isinstance(encoder, FaceEncoder) and encoder.load_text is not None:
         load_text = encoder.load_text
-        encoder.load_text = lambda: _managed(load_text())
+        encoder.load_text = lambda: managed(load_text())
     return encoder
-
-
-def _managed(module: nn.Module) -> Any:
-    """A stand-in for the module, typed Any: the core, which names the module's class, uses only the methods above."""
-    return ManagedTextEncoder(module)

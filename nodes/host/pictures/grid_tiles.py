@@ -18,20 +18,20 @@ from ..comfyui.latents import parts_of
 TILE = 256
 
 
-def check_vae(reference: ExpertInput, vae: Any, samples: Any) -> None:
-    """Refuse a VAE that cannot decode a product's samples.
+def check_vae(reference: ExpertInput, vae: Any, latent_image: Any) -> None:
+    """Refuse a VAE that cannot decode a product's latents.
 
     Args:
         reference: The first expert of the product.
         vae: The VAE.
-        samples: Samples of the LATENT that a run starts from; the first part of a nested one is decoded.
+        latent_image: What a run starts from, as in a LATENT; the first part of a nested one is decoded.
 
     Raises:
         ValueError: If it is made for latents of other channels.
     """
     expected, given = reference.model.get_model_object("latent_format").latent_channels, vae.latent_channels
-    if samples.is_nested:
-        expected = parts_of(samples)[0].shape[1]
+    if latent_image.is_nested:
+        expected = parts_of(latent_image)[0].shape[1]
     if given != expected:
         raise ValueError(
             f"Expected a VAE for latents of {expected} channels, those of {reference.label}, and got one for "
@@ -39,11 +39,11 @@ def check_vae(reference: ExpertInput, vae: Any, samples: Any) -> None:
         )
 
 
-def decode_tiles(samples: Tensor, vae: Any) -> list[Image.Image]:
+def decode_tiles(latents: Tensor, vae: Any) -> list[Image.Image]:
     """Decode latents as VAEDecode does.
 
     Args:
-        samples: As in a LATENT, shape (B, C, H, W) or (B, C, T, H, W), or nested: the middle frame of a video and the
+        latents: As in a LATENT, shape (B, C, H, W) or (B, C, T, H, W), or nested: the middle frame of a video and the
             first part of a nested latent are shown.
         vae: The VAE.
 
@@ -51,7 +51,7 @@ def decode_tiles(samples: Tensor, vae: Any) -> list[Image.Image]:
         B pictures of TILE × TILE pixels.
     """
     comfy.model_management.throw_exception_if_processing_interrupted()
-    images = vae.decode(parts_of(samples)[0])
+    images = vae.decode(parts_of(latents)[0])
     if images.ndim == 5:
         images = images[:, images.shape[1] // 2]
     return tiles_of(images)

@@ -33,14 +33,14 @@ class StepRecord:
         sigma: Noise level at which the experts were asked.
         cond: Each expert's prediction under its condition, shape (B, C, …); None if it was not asked.
         uncond: The unconditional estimate U; None if it was not needed.
-        product: The x0 that the sampler used: after hooks, and with the kept part of an inpainted picture.
+        denoised: The x0 that the sampler used: after hooks, and with the kept part of an inpainted picture.
     """
 
     step: int
     sigma: float
     cond: list[Tensor | None]
     uncond: Tensor | None
-    product: Tensor
+    denoised: Tensor
 
 
 class _Seen(NamedTuple):
@@ -63,7 +63,7 @@ class Recording:
         wanted: Numbers of the steps to show, from 1.
         total: Expected number of steps.
         shapes: Shapes of the parts of the samples; most have one part.
-        area: Noise mask of the shape of the samples, values 0…1; outside it guidance has no effect and isn't measured.
+        noise_mask: In the shape of the samples, values 0…1; outside it guidance has no effect and isn't measured.
 
     Attributes:
         guidance: Measurements, by the number of the step.
@@ -76,14 +76,14 @@ class Recording:
         wanted: Sequence[int],
         total: int,
         shapes: Sequence[Sequence[int]],
-        area: Tensor | None = None,
+        noise_mask: Tensor | None = None,
     ):
         self.guidance: dict[int, Guidance] = {}
         self.rows: dict[int, tuple[int, int]] = {}
         self.shapes = shapes
         self._wanted = wanted
         self._total = total
-        self._area = area
+        self._noise_mask = noise_mask
         self._kept: dict[int, StepRecord] = {}
         self._last: StepRecord | None = None
         self._call: _Seen | None = None
@@ -98,20 +98,20 @@ class Recording:
         self._call = _Seen(level, plan, cond, None if uncond is None else _to_cpu(uncond))
         self._rows = self._rows[0] + evaluation.rows, self._rows[1] + evaluation.plain_rows
 
-    def finish_step(self, step: int, product: Tensor) -> None:
+    def finish_step(self, step: int, denoised: Tensor) -> None:
         """Record the sampler's report of a step.
 
         Args:
             step: Number of the step, from 1.
-            product: The reported x0, shape (B, C, …), or nested.
+            denoised: The reported x0, shape (B, C, …), or nested.
         """
         if self._call is None:
             return
         call, self._call = self._call, None
         self.rows[step], self._rows = self._rows, (0, 0)
         weights = [weight.cpu() if isinstance(weight, Tensor) else weight for weight in call.plan.weights]
-        self.guidance[step] = measure_guidance(call.cond, call.uncond, weights, self._area)
-        self._last = StepRecord(step, call.sigma, call.cond, call.uncond, _to_cpu(pack(parts_of(product))))
+        self.guidance[step] = measure_guidance(call.cond, call.uncond, weights, self._noise_mask)
+        self._last = StepRecord(step, call.sigma, call.cond, call.uncond, _to_cpu(pack(parts_of(denoised))))
         if step in self._wanted:
             self._kept[step] = self._last
 
@@ -125,15 +125,6 @@ class Recording:
         if last is not None and max(self._wanted) >= min(self._total, last.step):
             self._kept[last.step] = last
         return [self._kept[step] for step in sorted(self._kept)]
-
-
-def check_shown_steps(text: str) -> None:
-    """Refuse a text that cannot be read.
-
-    Raises:
-        ValueError: One sentence for the user.
-    """
-    _parse(text)
 
 
 def shown_steps(text: str, total: int) -> list[int]:
@@ -150,7 +141,7 @@ def shown_steps(text: str, total: int) -> list[int]:
     Raises:
         ValueError: If the text cannot be read, or asks for a step that the run doesn't have.
     """
-    parsed = _parse(text)
+    parsed = parse_shown_steps(text)
     if isinstance(parsed, int):
         count = min(parsed, total)
         return [round(1 + (total - 1) * index / (count - 1)) for index in range(count)] if count > 1 else [total]
@@ -162,8 +153,12 @@ def shown_steps(text: str, total: int) -> list[int]:
     return steps
 
 
-def _parse(text: str) -> int | list[int]:
-    """The number of steps, or a list of steps with `_LAST` for the last."""
+def parse_shown_steps(text: str) -> int | list[int]:
+    """The number of steps, or a list of steps with `_LAST` for the last; see `shown_steps`.
+
+    Raises:
+        ValueError: If the text cannot be read; one sentence for the user.
+    """
     entries = [_number(entry.strip().lower(), text) for entry in text.strip().removesuffix(",").split(",")]
     is_count = "," not in text and text.strip().isdigit()
     count = entries[0] if is_count else len(set(entries))
@@ -200,17 +195,17 @@ def sample_recorded(
         ValueError: If the experts cannot be combined or the steps cannot be shown, before any network is called; or if
             the sampler reports no step.
     """
-    model = experts[0].model
+    patcher = experts[0].model
     total = len(sigmas) - 1
     if total < 1:
         raise ValueError("Expected sigmas with at least one step to inspect and got none; raise denoise.")
-    samples = fit_empty(model, latent)
-    latent = {**latent, "samples": samples}
-    mask = latent.get("noise_mask")
-    shapes = [part.shape for part in parts_of(samples)]
-    area = None if mask is None else pack_mask(mask, shapes, torch.device("cpu"))
-    recording = Recording(shown_steps(shown, total), total, shapes, area)
-    preview = latent_preview.prepare_callback(model, total)
+    latent_image = fit_empty(patcher, latent)
+    latent = {**latent, "samples": latent_image}
+    given_mask = latent.get("noise_mask")
+    shapes = [part.shape for part in parts_of(latent_image)]
+    noise_mask = None if given_mask is None else pack_mask(given_mask, shapes, torch.device("cpu"))
+    recording = Recording(shown_steps(shown, total), total, shapes, noise_mask)
+    preview = latent_preview.prepare_callback(patcher, total)
 
     def report(step: int, x0: Tensor, x: Tensor, total_steps: int) -> None:
         recording.finish_step(step + 1, x0)
@@ -219,10 +214,10 @@ def sample_recorded(
     guider = ProductGuider(experts, recording.observe)
     result = guider.sample(
         noise.generate_noise(latent),
-        samples,
+        latent_image,
         sampler,
         sigmas,
-        denoise_mask=mask,
+        denoise_mask=given_mask,
         callback=report,
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=noise.seed,

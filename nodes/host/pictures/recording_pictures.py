@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -15,11 +15,11 @@ from torch import Tensor
 from ....mcdm_core.pictures import labelled_grid
 from ....mcdm_core.pictures.plots import Panel, plot_lines
 from ..chain.expert_chain import ExpertInput, Experts
+from ..chain.titles import shown_names
 from ..comfyui.latents import parts_of
 from ..spaces.run_spaces import space_indices
 from .grid_tiles import TILE, decode_tiles, to_image
 from .recording import Recording, StepRecord
-from .shown_names import shown_names
 
 Tile = Image.Image | str
 NO_GUIDANCE = "No guidance to measure: the weights sum to 1, so that no negative is needed, or are 0."
@@ -28,22 +28,6 @@ NO_COMMON_SPACE = "Not measured: the experts work on different latent spaces."
 
 Coder = tuple[Callable[[Tensor], Tensor], Any]
 """From predictions of a MODEL to latents of its VAE, and the VAE."""
-
-
-class _Row(NamedTuple):
-    """A row of a grid: predictions at the shown steps.
-
-    Attributes:
-        title: Its label.
-        predictions: Shape (B, C, …) each; None where there is none.
-        coder: Makes pictures of them.
-        absence: What stands in the place of a missing picture.
-    """
-
-    title: str
-    predictions: Sequence[Tensor | None]
-    coder: Coder
-    absence: str
 
 
 def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor:
@@ -59,27 +43,26 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
         IMAGE, shape (B, H, W, 3), values 0…1.
     """
     shown = recording.shown()
-    coders = _coders(experts, vae)
+    batch, coders = len(shown[0].denoised), _coders(experts, vae)
+
+    def row(title: str, predictions: Sequence[Tensor | None], coder: Coder, absence: str = "") -> list[list[Tile]]:
+        """A row of the grid of each picture of the batch; the absence is what stands in the place of a prediction."""
+        columns: list[Sequence[Tile]] = [[title] * batch]
+        for latents in predictions:
+            process, own_vae = coder
+            made = None if latents is None else parts_of(process(latents), recording.shapes)[0]
+            columns.append([absence] * batch if made is None else decode_tiles(made, own_vae))
+        return [list(tiles) for tiles in zip(*columns, strict=True)]
+
     rows = [
-        _Row(f"{name}, weight {expert.weight:g}", [step.cond[i] for step in shown], coders[i], _why_missing(expert))
+        row(f"{name}, weight {expert.weight:g}", [step.cond[i] for step in shown], coders[i], _why_missing(expert))
         for i, (name, expert) in enumerate(zip(shown_names(experts), experts, strict=True))
     ]
     if any(step.uncond is not None for step in shown):
-        rows.append(_Row("without prompts (U)", [step.uncond for step in shown], coders[0], "not needed"))
-    rows.append(_Row("product", [step.product for step in shown], coders[0], ""))
-
-    batch = len(shown[0].product)
-    grids: list[list[list[Tile]]] = [[[row.title] for row in rows] for _ in range(batch)]
-    for index, row in enumerate(rows):
-        for latents in row.predictions:
-            tiles: Sequence[Tile] = [row.absence] * batch
-            if latents is not None:
-                process, own_vae = row.coder
-                tiles = decode_tiles(parts_of(process(latents), recording.shapes)[0], own_vae)
-            for grid, tile in zip(grids, tiles, strict=True):
-                grid[index].append(tile)
-    columns = ["", *(_title(step) for step in shown)]
-    return to_image([labelled_grid(columns, grid, TILE) for grid in grids])
+        rows.append(row("without prompts (U)", [step.uncond for step in shown], coders[0], "not needed"))
+    rows.append(row("product", [step.denoised for step in shown], coders[0]))
+    steps = ["", *(_title(step) for step in shown)]
+    return to_image([labelled_grid(steps, grid, TILE) for grid in zip(*rows, strict=True)])
 
 
 def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
@@ -100,25 +83,21 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
     cosines = torch.stack([recording.guidance[step].cosines for step in steps], dim=-1)
     nothing, no_pair = (NO_COMMON_SPACE,) * 2 if max(space_indices(experts)) > 0 else (NO_GUIDANCE, NO_PAIR)
     names, plots = shown_names(experts), []
+    expert_pairs = {f"{names[i]} and {names[j]}": (i, j) for i, j in combinations(range(len(names)), 2)}
     for norm, cosine in zip(norms, cosines, strict=True):
         lines = {name: pulls.tolist() for name, pulls in zip(names, norm, strict=True)}
         panels = [
             Panel("How hard each expert pulls: root mean square change of the picture", lines, placeholder=nothing)
         ]
-        if pairs := _pairs(names):
+        if expert_pairs:
             title = "Agreement: above 0 they agree, below 0 they conflict"
-            agreed = {label: cosine[pair].tolist() for label, pair in pairs.items()}
-            shared = {label: [names[i] for i in pair] for label, pair in pairs.items()}
+            agreed = {label: cosine[pair].tolist() for label, pair in expert_pairs.items()}
+            shared = {label: [names[i] for i in pair] for label, pair in expert_pairs.items()}
             panels.append(Panel(title, agreed, limits=(-1.0, 1.0), placeholder=no_pair, shared=shared))
         if saved := _saved_rows(recording, steps):
             panels.append(saved)
         plots.append(plot_lines(panels, steps))
     return to_image(plots)
-
-
-def _pairs(names: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """The pairs of experts, by what the plot calls them."""
-    return {f"{names[i]} and {names[j]}": (i, j) for i, j in combinations(range(len(names)), 2)}
 
 
 def _coders(experts: Experts, vae: Any) -> list[Coder]:
@@ -129,10 +108,10 @@ def _coders(experts: Experts, vae: Any) -> list[Coder]:
     return [(partial(_latents_of, expert.model), vaes[space]) for space, expert in members]
 
 
-def _latents_of(model: ModelPatcher, x0: Tensor) -> Tensor:
+def _latents_of(patcher: ModelPatcher, x0: Tensor) -> Tensor:
     """Predictions of a MODEL as latents of its VAE; across latent spaces a video of one frame was made a picture."""
-    is_picture = x0.ndim == model.get_model_object("latent_format").latent_dimensions + 1
-    latents: Tensor = model.model.process_latent_out(x0.unsqueeze(2) if is_picture else x0)
+    is_picture = x0.ndim == patcher.get_model_object("latent_format").latent_dimensions + 1
+    latents: Tensor = patcher.model.process_latent_out(x0.unsqueeze(2) if is_picture else x0)
     return latents
 
 

@@ -17,12 +17,12 @@ from torch import Tensor
 from ....mcdm_core.pictures.writing import write_picture
 from ....mcdm_core.sampling.sweep import Cell, Sweep, Swept, sweep_grid
 from ..chain.expert_chain import Experts
+from ..chain.titles import shown_names
 from ..comfyui.latents import concatenate, with_samples
 from ..comfyui.page import refusals_at_experts
 from ..run.guider import ProductGuider
 from ..run.ksampler import Widgets, prepare, sample, warn_of_sampler
 from .grid_tiles import TILE, check_vae, decode_tiles, tiles_of, to_image
-from .shown_names import shown_names
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def sample_sweep(
         sweep: The grid.
         widgets: How to sample each cell.
         latent: ComfyUI's LATENT from which each cell starts, with its noise mask and batch indices, if any.
-        vae: VAE of the samples.
+        vae: VAE of the latents.
         reference: IMAGE to show above the grids: each gets its picture of the same index, or else the last.
 
     Returns:
@@ -74,7 +74,7 @@ class _Run:
     """The cells of a sweep, sampled by one guider, so that its MODELs stay loaded.
 
     Attributes:
-        finished: Samples of the finished cells.
+        finished: Latents of the finished cells.
     """
 
     def __init__(self, experts: Experts, sweep: Sweep, widgets: Widgets, latent: dict[str, Any]):
@@ -88,11 +88,11 @@ class _Run:
     def check(self) -> None:
         """Refuse a sweep with a cell that could not be sampled."""
         self._sweep.check(self._experts)
-        noise, _, sampling = prepare(self._guider, self._sweep.seeds[0], self._widgets, self._latent)
-        if len(sampling.sigmas) == 0:
+        noise, _, ksampler = prepare(self._guider, self._sweep.seeds[0], self._widgets, self._latent)
+        if len(ksampler.sigmas) == 0:
             return
         with refusals_at_experts(self._guider.node_of):
-            self._sweep.check_cells(self._experts, partial(self._check_experts, noise, sampling.sigmas))
+            self._sweep.check_cells(self._experts, partial(self._check_experts, noise, ksampler.sigmas))
 
     def _check_experts(self, noise: Tensor, sigmas: Tensor, experts: Experts) -> None:
         self._guider.experts = experts
@@ -104,30 +104,23 @@ class _Run:
         report = latent_preview.prepare_callback(self._guider.model_patcher, len(cells) * self._widgets.steps)
         for index, cell in enumerate(cells):
             comfy.model_management.throw_exception_if_processing_interrupted()
-            self._set(cell)
-            callback = _within_grid(report, index, len(cells))
+            self._guider.experts = self._sweep.at(self._experts, cell)
+            callback = partial(_report_in_grid, report, index, len(cells))
             self.finished[cell] = sample(self._guider, cell.seed, self._widgets, self._latent, callback)["samples"]
 
-    def _set(self, cell: Cell) -> None:
-        self._guider.experts = self._sweep.at(self._experts, cell)
 
-
-def _within_grid(
-    report: Callable[[int, Tensor, Tensor, int], None], index: int, cells: int
-) -> Callable[[int, Tensor, Tensor, int], None]:
-    """ComfyUI's callback for one cell, with its steps counted over the whole grid."""
-
-    def callback(step: int, x0: Tensor, x: Tensor, steps: int) -> None:
-        # A few samplers take more steps than they announce.
-        report(index * steps + min(step, steps - 1), x0, x, cells * steps)
-
-    return callback
+def _report_in_grid(
+    report: Callable[..., None], index: int, cells: int, step: int, x0: Tensor, x: Tensor, steps: int
+) -> None:
+    """ComfyUI's callback for one cell of the index, with its steps counted over the whole grid."""
+    # A few samplers take more steps than they announce.
+    report(index * steps + min(step, steps - 1), x0, x, cells * steps)
 
 
 def _grids(
-    experts: Experts, sweep: Sweep, samples: dict[Cell, Tensor], vae: Any, reference: Tensor | None
+    experts: Experts, sweep: Sweep, finished: dict[Cell, Tensor], vae: Any, reference: Tensor | None
 ) -> list[Image.Image]:
-    tiles = {cell: decode_tiles(latents, vae) for cell, latents in samples.items()}
+    tiles = {cell: decode_tiles(latents, vae) for cell, latents in finished.items()}
     chosen, title = experts[sweep.expert], shown_names(experts)[sweep.expert]
     swept = Swept(title, chosen.name if title == chosen.label else title, has_others=len(experts) > 1)
     batch = len(next(iter(tiles.values())))

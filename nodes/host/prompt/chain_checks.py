@@ -13,7 +13,6 @@ from ....mcdm_core.product.plan import Plan
 from ....mcdm_core.product.plans.combination import Combination, MakePlan, plan_product
 from ....mcdm_core.product.plans.joint import PlanAcrossSpaces
 from ....mcdm_core.product.plans.planner import Planner
-from ....mcdm_core.product.plans.separate import check_positive
 from ....mcdm_core.product.rules.eq10 import EQ10
 from ....mcdm_core.product.rules.rule import Rule
 from ....mcdm_core.product.spaces import JointSpaces, Space
@@ -22,10 +21,10 @@ from ....mcdm_core.product.term_numbers import TermError
 from ....mcdm_core.sampling.sweep import Sweep, Varied
 from ....mcdm_core.sampling.sweep_texts import parse_factors, parse_values, read_sweep, seeds_from
 from ..chain.attachments import REMEDIES
+from ..chain.node_ids import SETTING_NODES, SIGMAS
 from ..spaces.checks import check_scores
-from .faults import Fault, Trial, check_value, fault_of, fault_of_experts, first_fault
-from .node_ids import SETTING_NODES, SIGMAS
-from .queued_chain import QueuedChain, QueuedTerm, chain_of, in_spaces
+from .faults import Fault, Trial, check_value, fault_of, first_fault
+from .queued_chain import QueuedChain, QueuedTerm, chain_of, fault_of_experts, in_spaces
 from .queued_prompt import QueuedNode
 from .space_checks import check_latents, check_space
 
@@ -90,20 +89,6 @@ def check_setting(node: QueuedNode) -> Fault | None:
     return first_fault((name, partial(kind, **node.numbers(names))) for name, names in parts.items())
 
 
-def check_weighable(chain: QueuedChain) -> None:
-    """Refuse a chain of experts that certainly can't be weighed against each other.
-
-    Raises:
-        ValueError: If none is of positive weight, or they take turns.
-    """
-    if not any(expert.node.inputs.get("weight_curve") for expert in chain.experts):
-        weights = [expert.node.numbers(["weight"]).get("weight", 1.0) for expert in chain.experts]  # 1 if it is linked
-        if weights:
-            labels = [expert.name.label for expert in chain.experts]
-            check_positive([*zip(labels, weights, strict=True)])
-    methods_of([setting for setting in chain.settings.values() if setting is not None]).check_separate()
-
-
 def _lacks_condition(chain: QueuedChain, sweep: Sweep) -> Fault | None:
     """The missing condition of an expert that a sweep gives other weights than 0."""
     expert = chain.experts[sweep.expert]
@@ -157,13 +142,9 @@ def _check_products(node: QueuedNode, chain: QueuedChain, rule: Rule, sweep: Swe
 def _check_combination(
     rule: Rule, settings: Sequence[Setting], spaces: Sequence[int], terms: Sequence[QueuedTerm]
 ) -> None:
-    """Refuse experts that cannot be combined where they act.
+    """Refuse experts that cannot be combined where they act; in a run from the highest level to 0 if not all always do.
 
-    Args:
-        rule: How they are combined.
-        settings: The settings that certainly take effect.
-        spaces: For each expert the number of its latent space.
-        terms: The experts' numbers, of a run from the highest noise level to 0 if not all act all the time.
+    The settings are those that certainly take effect; the spaces are the numbers of the experts' latent spaces.
     """
     is_whole = all(term.is_whole for term in terms)
     combination = Combination(

@@ -15,11 +15,11 @@ from torch import Tensor
 from ....mcdm_core import Condition
 from ....mcdm_core.conditions import Encoder
 from ..chain.expert_chain import CONNECT_CONDITION
+from ..chain.node_ids import ENCODE, ENCODE_INPAINT, ENCODE_LOW_RES
 from ..files.conditioning import SWAPPED_ORDER, check_one_map
 from .faults import Fault, Trial, fault_of, first_fault
 from .loaders import encoder_of
-from .node_ids import ENCODE, ENCODE_INPAINT, ENCODE_LOW_RES
-from .queued_chain import Name, QueuedTerm
+from .queued_chain import QueuedTerm, name_of
 from .queued_prompt import QueuedNode
 from .worker_graph import NO_MODEL, read_graph
 
@@ -71,7 +71,7 @@ def _number_trials(node: QueuedNode) -> Iterator[tuple[str, Trial]]:
 
 
 def _term(node: QueuedNode, numbers: dict[str, Any]) -> QueuedTerm:
-    return QueuedTerm(name=Name(node.title), **numbers)
+    return QueuedTerm(name=name_of(node.title), **numbers)
 
 
 def _check_made_for(encoder: Encoder, node: QueuedNode) -> Fault | None:

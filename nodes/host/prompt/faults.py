@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
-from ....mcdm_core.product.term_numbers import TermError
-from .queued_chain import QueuedExpert
 from .queued_prompt import QueuedNode
 
 
@@ -40,22 +38,6 @@ def fault_of(name: str, trial: Trial) -> Fault | None:
         trial()
     except ValueError as error:
         return Fault(name, str(error))
-    return None
-
-
-def fault_of_experts(experts: Sequence[QueuedExpert], trial: Trial) -> Fault | None:
-    """The fault of a product, if a trial of it raises ValueError; at the expert that can mend it if there is one.
-
-    Args:
-        experts: The product's experts, as the trial counts them.
-        trial: Raises TermError where an input of one of them mends it.
-    """
-    try:
-        trial()
-    except TermError as error:
-        return Fault(error.input, str(error), experts[error.index].node.id)
-    except ValueError as error:
-        return Fault("experts", str(error))
     return None
 
 

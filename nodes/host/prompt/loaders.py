@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ....mcdm_core.conditions import Encoder
+from ..chain.node_ids import LOAD_EXPERT
 from ..files.expert_folders import inspect_expert, metadata_of
-from .node_ids import LOAD_EXPERT
 from .queued_prompt import QueuedNode
 
 
@@ -18,11 +18,6 @@ def models_behind(node: QueuedNode) -> list[QueuedNode]:
         passed[source] = None
         node = source
     return [*passed] if "model" not in node.inputs else []
-
-
-def loader_of(node: QueuedNode) -> QueuedNode | None:
-    """The node that loads a node's MODEL."""
-    return next(reversed(models_behind(node)), None)
 
 
 def expert_file(loader: QueuedNode | None) -> str | None:

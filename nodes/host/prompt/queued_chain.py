@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from ....mcdm_core.product.methods.method import Setting
-from ....mcdm_core.product.term_numbers import NUMBERS, TermNumbers
+from ....mcdm_core.product.term_numbers import NUMBERS, TermError, TermNumbers
+from ..chain.node_ids import EXPERT, EXPERT_REMOTE, PRODUCT_MODEL, SCHEDULE, SETTING_NODES
+from ..chain.titles import telling
 from ..spaces.checks import InSpace
-from .loaders import encoder_of, loader_of, space_of
-from .node_ids import EXPERT, EXPERT_REMOTE, PRODUCT_MODEL, SCHEDULE, SETTING_NODES
-from .queued_prompt import QueuedNode, once_a_prompt, prompt_nodes
+from .faults import Fault, Trial
+from .loaders import encoder_of, models_behind, space_of
+from .queued_prompt import QueuedNode, current_prompt
 
 _EXPERTS = (EXPERT, EXPERT_REMOTE)
 _CHAINED = (*_EXPERTS, SCHEDULE, *SETTING_NODES)
@@ -22,31 +23,21 @@ _UNSCHEDULED = {"sigma_start": 0.0, "sigma_end": 0.0}  # an expert's noise level
 _NUMBERS = tuple(name for name in NUMBERS if name != "weight_curve")  # those that are no curve
 
 
-@dataclass(frozen=True)
-class Name:
-    """How messages about a queued prompt name an expert: by the title that the user gave it, or else by its place.
+class Name(NamedTuple):
+    """How messages about a queued prompt name an expert.
 
     Attributes:
-        title: The title; may be empty.
-        place: In the chain, from 1; None where it isn't known, on the expert itself.
+        label: Within a sentence.
+        subject: At the beginning of one.
     """
 
-    title: str
-    place: int | None = None
+    label: str
+    subject: str
 
-    @property
-    def label(self) -> str:
-        """The name within a sentence."""
-        return f'"{self.title}"' if self.title else self._untitled
 
-    @property
-    def subject(self) -> str:
-        """The name at the beginning of a sentence."""
-        return self.title or self._untitled.capitalize()
-
-    @property
-    def _untitled(self) -> str:
-        return "this expert" if self.place is None else f"expert {self.place}"
+def name_of(title: str, untitled: str = "this expert") -> Name:
+    """An expert's name: by the title that the user gave it, or, where that is empty, by these words."""
+    return Name(f'"{title}"', title) if title else Name(untitled, untitled.capitalize())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,17 +78,12 @@ class QueuedExpert:
     @cached_property
     def loader(self) -> QueuedNode | None:
         """The node that loads its MODEL; None if that isn't known."""
-        return loader_of(self.node)
+        return next(reversed(models_behind(self.node)), None)
 
     @cached_property
     def space(self) -> str | None:
         """What messages call its latent space; None unless it is a usable expert of this pack."""
         return space_of(self.loader)
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether it is on a worker."""
-        return self.node.class_type == EXPERT_REMOTE
 
     @property
     def window(self) -> tuple[float, float] | None:
@@ -172,7 +158,7 @@ class QueuedChain:
 def chain_of(node: QueuedNode | None) -> QueuedChain:
     """The chain that is wired to a node; built once a prompt."""
     end = node.source("experts") if node is not None else None
-    return once_a_prompt(("chain", end), lambda: QueuedChain(_nodes_of_chain(end)))
+    return current_prompt().once(("chain", end), lambda: QueuedChain(_nodes_of_chain(end)))
 
 
 def experts_of(end: QueuedNode) -> list[QueuedExpert]:
@@ -191,15 +177,30 @@ def in_spaces(experts: Sequence[QueuedExpert]) -> list[InSpace]:
     numbers: dict[str | None, int] = {space: number for number, space in enumerate(known)}
     return [
         InSpace(
-            expert.name.label,
-            expert.name.subject,
+            *expert.name,
             numbers.get(expert.space),
             expert.space or "",
             has_vae="vae" in expert.node.inputs,
-            is_remote=expert.is_remote,
+            is_remote=expert.node.class_type == EXPERT_REMOTE,
         )
         for expert in experts
     ]
+
+
+def fault_of_experts(experts: Sequence[QueuedExpert], trial: Trial) -> Fault | None:
+    """The fault of a product, if a trial of it raises ValueError; at the expert that can mend it if there is one.
+
+    Args:
+        experts: The product's experts, as the trial counts them.
+        trial: Raises TermError where an input of one of them mends it.
+    """
+    try:
+        trial()
+    except TermError as error:
+        return Fault(error.input, str(error), experts[error.index].node.id)
+    except ValueError as error:
+        return Fault("experts", str(error))
+    return None
 
 
 def ends_of(expert: QueuedNode) -> list[QueuedNode]:
@@ -220,17 +221,17 @@ def ends_of(expert: QueuedNode) -> list[QueuedNode]:
 
 def cut_experts() -> list[QueuedNode]:
     """The experts of the prompt whose chain ends at them, beside a product that is sampled."""
-    nodes = prompt_nodes()
+    nodes = current_prompt().nodes.values()
     sampled = any(node.source("experts") is not None and node.class_type not in _CHAINED for node in nodes)
     return [node for node in nodes if sampled and node.class_type in _EXPERTS and not node.users("experts")]
 
 
 def _named(nodes: Sequence[QueuedNode]) -> list[QueuedExpert]:
-    """The experts of a product with their names in messages; a title that several have tells none of them."""
-    titles = Counter(node.title for node in nodes)
+    """The experts of a product with their names in messages."""
+    titles = telling([node.title for node in nodes])
     return [
-        QueuedExpert(node, Name(node.title if titles[node.title] == 1 else "", place))
-        for place, node in enumerate(nodes, start=1)
+        QueuedExpert(node, name_of(title, f"expert {place}"))
+        for place, (node, title) in enumerate(zip(nodes, titles, strict=True), start=1)
     ]
 
 

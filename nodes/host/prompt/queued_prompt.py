@@ -17,10 +17,10 @@ from comfy_api.latest import io
 
 import nodes
 
-from ..comfyui.page import prompt_server
-from ..files.node_names import title_of
-from .node_ids import EXPERT_REMOTE, PREFIX
-from .worker_graph import LINKS, Link, as_link, is_node, read_graph
+from ..chain.node_ids import EXPERT_REMOTE, PREFIX
+from ..chain.titles import title_of
+from .api_format import Link, as_link, is_node
+from .worker_graph import LINKS, read_graph
 
 _ELSEWHERE = ["", 0]
 """A link to a node that isn't in the prompt, so nothing is known of its output."""
@@ -78,7 +78,6 @@ class QueuedPrompt:
 
     Attributes:
         nodes: The nodes by their ids.
-        results: What is kept for the prompt, see `once_a_prompt`.
     """
 
     def __init__(self, prompt: dict[str, Any], targets: list[str] | None):
@@ -87,7 +86,7 @@ class QueuedPrompt:
             key: QueuedNode(self, key, node["class_type"], _read(node["class_type"], node["inputs"]), title_of(node))
             for key, node in well_formed.items()
         }
-        self.results: dict[Any, Any] = {}
+        self._results: dict[Any, Any] = {}
         self._targets = targets
 
     @cached_property
@@ -116,6 +115,17 @@ class QueuedPrompt:
                 by_type[node.class_type].append(node)
         return dict(by_type)
 
+    def once(self, key: Any, find: Callable[[], Any]) -> Any:
+        """The result of a function, which is called only once for the prompt.
+
+        Args:
+            key: The name of the result among others of the prompt.
+            find: The function.
+        """
+        if key not in self._results:
+            self._results[key] = find()
+        return self._results[key]
+
     def _is_output(self, node: QueuedNode) -> bool:
         known = nodes.NODE_CLASS_MAPPINGS.get(node.class_type)
         is_target = self._targets is None or node.id in self._targets
@@ -123,13 +133,6 @@ class QueuedPrompt:
 
 
 _current: ContextVar[QueuedPrompt | None] = ContextVar("mcdm_prompt", default=None)
-
-
-def watch_prompts() -> None:
-    """Register the handler with ComfyUI's server, where there is one."""
-    server = prompt_server()
-    if server is not None:
-        server.add_on_prompt_handler(remember_prompt)
 
 
 def remember_prompt(json_data: dict) -> dict:
@@ -141,37 +144,9 @@ def remember_prompt(json_data: dict) -> dict:
     return json_data
 
 
-def once_a_prompt(key: Any, find: Callable[[], Any]) -> Any:
-    """The result of a function, which is called only once for the prompt that is being validated.
-
-    Args:
-        key: The name of the result among others of the prompt.
-        find: The function.
-    """
-    prompt = _current.get()
-    if prompt is None:
-        return find()
-    if key not in prompt.results:
-        prompt.results[key] = find()
-    return prompt.results[key]
-
-
-def find_node(key: str) -> QueuedNode | None:
-    """A node of the prompt by its key; None if there is none, or no prompt."""
-    prompt = _current.get()
-    return prompt.nodes.get(key) if prompt is not None else None
-
-
-def prompt_nodes() -> list[QueuedNode]:
-    """All nodes of the prompt; none if there is no prompt."""
-    prompt = _current.get()
-    return [*prompt.nodes.values()] if prompt is not None else []
-
-
-def needed_nodes() -> dict[str, list[QueuedNode]]:
-    """The nodes that an output to be run needs, by their types."""
-    prompt = _current.get()
-    return prompt.needed if prompt is not None else {}
+def current_prompt() -> QueuedPrompt:
+    """The prompt that is being validated; one without nodes where none is."""
+    return _current.get() or QueuedPrompt({}, None)
 
 
 def class_of(class_type: str) -> type[io.ComfyNode] | None:

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from functools import partial
 
 from ....mcdm_core.product.methods.logic import Logic
+from ....mcdm_core.product.methods.registry import methods_of
+from ....mcdm_core.product.plans.separate import check_positive
 from ....mcdm_core.sampling.choose import check_choice
+from ..chain.node_ids import EMPTY_LATENT, GUIDER, INSPECT, KSAMPLER, OWN_NULL_GUIDER, PRODUCT_MODEL
 from ..pictures.choose import NO_SCORES
 from ..samplers.logic import NO_EXPERTS
 from ..spaces.checks import check_one_space
-from .chain_checks import check_weighable
 from .faults import Fault, fault_of, first_fault
 from .loaders import models_behind
-from .node_ids import EMPTY_LATENT, GUIDER, INSPECT, KSAMPLER, OWN_NULL_GUIDER, PRODUCT_MODEL
-from .queued_chain import chain_of, in_spaces
+from .queued_chain import QueuedChain, chain_of, in_spaces
 from .queued_prompt import QueuedNode
 
 _OF_LOGIC: dict[str, Callable[[float], object]] = {
@@ -62,9 +63,23 @@ def _check_users(node: QueuedNode) -> Fault | None:
             return Fault("operation", NO_EXPERTS.format(guider.class_type))
         chain = chain_of(user if "experts" in user.inputs else guider)
         in_one = partial(check_one_space, in_spaces(chain.experts), "this sampler", "choose another sampler")
-        if fault := first_fault([("operation", in_one), ("operation", partial(check_weighable, chain))]):
+        if fault := first_fault([("operation", in_one), ("operation", partial(_check_weighable, chain))]):
             return fault
     return None
+
+
+def _check_weighable(chain: QueuedChain) -> None:
+    """Refuse a chain of experts that certainly can't be weighed against each other.
+
+    Raises:
+        ValueError: If none is of positive weight, or they take turns.
+    """
+    if not any(expert.node.inputs.get("weight_curve") for expert in chain.experts):
+        weights = [expert.node.numbers(["weight"]).get("weight", 1.0) for expert in chain.experts]  # 1 if it is linked
+        if weights:
+            labels = [expert.name.label for expert in chain.experts]
+            check_positive([*zip(labels, weights, strict=True)])
+    methods_of([setting for setting in chain.settings.values() if setting is not None]).check_separate()
 
 
 def _samples_one_model(node: QueuedNode) -> bool:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import nodes
 
 from ....mcdm_core.conditions import Encoder
+from ..chain.node_ids import EMPTY_LATENT, LOAD_EXPERT
 from ..files.expert_folders import key_of_vae_file, metadata_of
 from ..spaces.checks import check_vaes
-from .faults import Fault, fault_of_experts
+from .faults import Fault
 from .loaders import encoder_of, expert_file
-from .node_ids import EMPTY_LATENT, LOAD_EXPERT
-from .queued_chain import Name, QueuedExpert, experts_of, in_spaces
+from .queued_chain import Name, QueuedExpert, experts_of, fault_of_experts, in_spaces
 from .queued_prompt import QueuedNode
 
 _OF_CHECKPOINTS = ("CheckpointLoaderSimple", "UNETLoader")  # ComfyUI's, which load no latents of this pack's VAEs
@@ -25,18 +24,6 @@ _BY_PIXELS = ("EmptyLatentImage", "EmptySD3LatentImage")  # ComfyUI's, whose sam
 
 _VAES = {(LOAD_EXPERT, 2): "expert_name", ("VAELoader", 0): "vae_name", ("CheckpointLoaderSimple", 2): "ckpt_name"}
 """For outputs that are VAEs, by the type of their node and their number, the input that names the file."""
-
-
-class _Vae(NamedTuple):
-    """A VAE that is wired to an expert.
-
-    Attributes:
-        label: What messages call it.
-        key: The `encoder_key` in its file; None if it was not trained here.
-    """
-
-    label: str
-    key: str | None
 
 
 def check_space(node: QueuedNode) -> Fault | None:
@@ -67,28 +54,31 @@ def _check_own_vaes(experts: Sequence[QueuedExpert]) -> Fault | None:
         return None
     keys |= dict.fromkeys(checkpoints)
     for expert in experts:
-        given = _vae_behind(expert.node)
-        if expert in keys and given is not None and given.key != keys[expert]:
+        label, key = _vae_behind(expert.node)
+        if expert in keys and label is not None and key != keys[expert]:
             is_ours = expert not in checkpoints
             source = "the vae output of its Load Diffusion Expert" if is_ours else "the VAE of its checkpoint"
-            sentence = f"{expert.name.subject} needs the VAE of its own model and got {given.label}; connect {source}."
+            sentence = f"{expert.name.subject} needs the VAE of its own model and got {label}; connect {source}."
             return Fault("vae", sentence, expert.node.id)
     return None
 
 
-def _vae_behind(expert: QueuedNode) -> _Vae | None:
-    """The VAE that is wired to an expert; None if that can't be known."""
+def _vae_behind(expert: QueuedNode) -> tuple[str | None, str | None]:
+    """What messages call the VAE that is wired to an expert, and the `encoder_key` in its file.
+
+    The first is None if the VAE can't be known, the second if it was not trained here.
+    """
     link, source = expert.link("vae"), expert.source("vae")
     name = _VAES.get((source.class_type, link[1])) if link and source else None
     file = source.inputs.get(name) if source and name else None
     if not isinstance(file, str):
-        return None
+        return None, None
     try:
         if name == "vae_name":
-            return _Vae(file, key_of_vae_file(file))
-        return _Vae(f"that of {file}", metadata_of(file).vae if name == "expert_name" else None)
+            return file, key_of_vae_file(file)
+        return f"that of {file}", metadata_of(file).vae if name == "expert_name" else None
     except ValueError:  # its loader says so
-        return None
+        return None, None
 
 
 def check_latents(node: QueuedNode) -> Fault | None:

@@ -25,7 +25,7 @@ from comfy_api.latest import io
 from ..comfyui.page import REFUSALS, page_of, prompt_server
 from .faults import Check, Fault
 from .queued_chain import cut_experts, ends_of
-from .queued_prompt import QueuedNode, class_of, find_node, needed_nodes, once_a_prompt, schema_of
+from .queued_prompt import QueuedNode, class_of, current_prompt, remember_prompt, schema_of
 
 LEADS_NOWHERE = (
     "This expert takes no part in the picture: its experts output leads nowhere. Connect it to the next Diffusion "
@@ -50,7 +50,7 @@ class Validation:
 
     def __call__(self, cls: Any, **marked: Any) -> bool | str:
         """True, or the sentence for the user."""
-        node = find_node(cls.hidden.unique_id)
+        node = current_prompt().nodes.get(cls.hidden.unique_id)
         if node is not None and (fault := faults_of_prompt().get(node.id)) is not None:
             return fault.sentence if fault.input == self._marked else f"{node.label(fault.input)}: {fault.sentence}"
         schema = next(known for known in cls.define_schema().inputs if known.id == self._marked)
@@ -63,12 +63,13 @@ class Validation:
 
 def faults_of_prompt() -> dict[str, Fault]:
     """What the prompt that is being validated is refused for: one fault of each node at fault, by the nodes' ids."""
-    return once_a_prompt("faults", _find_faults)
+    return current_prompt().once("faults", _find_faults)
 
 
-def show_refusals() -> None:
-    """Register the sender with ComfyUI's server, where there is one; after `watch_prompts`."""
+def watch_prompts() -> None:
+    """Have ComfyUI's server, where there is one, hand over every prompt, to be kept and then judged."""
     if (server := prompt_server()) is not None:
+        server.add_on_prompt_handler(remember_prompt)
         server.add_on_prompt_handler(tell_refusals)
 
 
@@ -76,20 +77,21 @@ def tell_refusals(json_data: dict) -> dict:
     """Send the page all that its prompt is refused for and warned of, maybe nothing; returns the request unchanged."""
     page = page_of(json_data.get("client_id"), json_data.get("extra_data"))
     if page.client is not None:
-        faults = [(find_node(key), fault.sentence) for key, fault in faults_of_prompt().items()]
+        nodes = current_prompt().nodes
+        faults = [(nodes[key], fault.sentence) for key, fault in faults_of_prompt().items() if key in nodes]
         idle = [(node, LEADS_NOWHERE) for node in cut_experts()]
         page.send(REFUSALS, {"refusals": [*_told(faults)], "warnings": [*_told(idle)]})
     return json_data
 
 
-def _told(said: Iterable[tuple[QueuedNode | None, str]]) -> Iterator[dict[str, str]]:
-    """What the page is told of nodes that are in the prompt."""
-    return ({"node": node.id, "type": node.class_type, "text": text} for node, text in said if node is not None)
+def _told(said: Iterable[tuple[QueuedNode, str]]) -> Iterator[dict[str, str]]:
+    """What the page is told of nodes."""
+    return ({"node": node.id, "type": node.class_type, "text": text} for node, text in said)
 
 
 def _validated() -> Iterator[tuple[QueuedNode, Validation]]:
     """The needed nodes of the prompt that are validated here, with what validates them."""
-    for class_type, needed in needed_nodes().items():
+    for class_type, needed in current_prompt().needed.items():
         validate = getattr(getattr(class_of(class_type), "validate_inputs", None), "__func__", None)
         if isinstance(validate, Validation):
             yield from ((node, validate) for node in needed)
@@ -106,7 +108,7 @@ def _find_faults() -> dict[str, Fault]:
         else:
             elsewhere[fault.at].append((node, fault))
     for key, seen in elsewhere.items():
-        expert = find_node(key)
+        expert = current_prompt().nodes.get(key)
         if expert is None or not {node.id for node in ends_of(expert)} <= {node.id for node, _ in seen}:
             for node, fault in seen:
                 faults.setdefault(node.id, Fault("experts", fault.sentence))

@@ -25,12 +25,13 @@ from ..comfyui.latents import pack, parts_of, unframed
 from ..comfyui.page import refusals_at_experts
 from ..evaluation.networks import LocalNetworks
 from ..evaluation.noise_levels import Forms, align_levels
-from ..evaluation.product import Product
+from ..evaluation.product import ProductOfRun
 from ..evaluation.requests import Observer, conditionings_on, conds_of
 from ..spaces.checks import check_scores
-from ..spaces.joint_sample import Drawn, JointSample, RunInputs, drawn_of
+from ..spaces.joint_sample import Drawn, JointState, drawn_of
 from ..spaces.refusals import check_noise, in_spaces
 from ..spaces.run_spaces import RunSpaces
+from .inputs import RunInputs
 from .models import ModelsOfRun
 from .planning import PlanOfRun, planner_of
 from .refusals import check_experts, check_packed, warn_of_idle_conditions, warn_of_idle_hooks
@@ -69,7 +70,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
     rule: Rule = EQ10
     models: ModelsOfRun
     plan: PlanOfRun
-    product: Product
+    product: ProductOfRun
     conds: Conds  # CFGGuider's own
     _drawn: Drawn  # what the start noise was made of, known by the tensor that comes in
     _carried: Tensor | None = None  # the scores of the finished samples, if these are to carry any
@@ -177,11 +178,11 @@ class ProductGuider(comfy.samplers.CFGGuider):
         try:
             plan.methods.begin(levels_of(sigmas), [0] if null_is_read(self.experts) else [])
             models.announce(partial(self.levels_met_by, sigmas=sigmas))
-            processed = models.process(self.conds, plan.sample, inputs)
+            processed = models.process(self.conds, plan.state, inputs)
             self.conds = conds_of(self.conds, 0)
             if models.workers is not None:
                 models.workers.begin(inputs, plan.forms)
-            models.weights.activate(self.model_patcher)
+            models.shared.activate(self.model_patcher)
             rest = (callback, disable_pbar, seed, *args)
             with self._wrapper(WrappersMP.SAMPLER_SAMPLE, partial(self._begin_product, processed, scores)):
                 made = super().inner_sample(noise, latent_image, device, sampler, sigmas, denoise_mask, *rest, **kwargs)
@@ -190,7 +191,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
                 self._carried = scores_of_run(scores, self.inner_model.process_latent_in(made), sigmas)
             return made
         finally:
-            models.weights.restore()  # before CFGGuider cleans up after the reference expert
+            models.shared.restore()  # before CFGGuider cleans up after the reference expert
             plan.methods.forget()
 
     def levels_met_by(self, patcher: ModelPatcher, sigmas: Tensor) -> Tensor:
@@ -231,13 +232,13 @@ class ProductGuider(comfy.samplers.CFGGuider):
             check_noise(noise, inputs.sigmas)
             latent = self.inner_model.process_latent_in(latent) if latent.any() else latent
             noise, latent = unframed(noise), unframed(latent).to(noise)
-        return PlanOfRun(planner, forms, inputs.shapes, JointSample(spaces, self._drawn, noise, latent))
+        return PlanOfRun(planner, forms, inputs.shapes, JointState(spaces, self._drawn, noise, latent))
 
     def _begin_product(
         self,
         processed: list[Conds],
         scores: LiftScores | None,
-        sample: Callable[..., Tensor],
+        run_sampler: Callable[..., Tensor],
         *args: Any,
         **kwargs: Any,
     ) -> Tensor:
@@ -246,12 +247,12 @@ class ProductGuider(comfy.samplers.CFGGuider):
         if len(plan.shapes) > 1:
             check_packed(self.experts, conds)
         options = {other.patcher: other.model_options for other in models.others}
-        networks = LocalNetworks(self.experts, conds, options, models.weights, models.devices)
+        networks = LocalNetworks(self.experts, conds, options, models.shared, models.devices)
         methods = plan.methods if scores is None else Methods([*plan.methods, scores])
-        self.product = Product(networks, plan.forms, plan.sample, plan.planner, methods, models.workers)
+        self.product = ProductOfRun(networks, plan.forms, plan.state, plan.planner, methods, models.workers)
         if self.observer is not None:
-            self.product.watch(self.observer)
-        return sample(*args, **kwargs)
+            self.product.observers.append(self.observer)
+        return run_sampler(*args, **kwargs)
 
     @contextmanager
     def _wrapper(self, kind: str, wrapper: Callable) -> Iterator[None]:

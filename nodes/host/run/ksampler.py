@@ -70,19 +70,19 @@ def prepare(
     Returns:
         The noise and the latent, of the same shape, and ComfyUI's KSampler, which has the `sigmas`.
     """
-    model = guider.model_patcher
-    samples = fit_empty(model, latent)
-    noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
-    sampling = comfy.samplers.KSampler(
-        model,
+    patcher = guider.model_patcher
+    latent_image = fit_empty(patcher, latent)
+    noise = comfy.sample.prepare_noise(latent_image, seed, latent.get("batch_index"))
+    ksampler = comfy.samplers.KSampler(
+        patcher,
         steps=widgets.steps,
-        device=model.load_device,
+        device=patcher.load_device,
         sampler=widgets.sampler_name,
         scheduler=widgets.scheduler,
         denoise=widgets.denoise,
-        model_options=model.model_options,
+        model_options=patcher.model_options,
     )
-    return noise, samples, sampling
+    return noise, latent_image, ksampler
 
 
 def sample(
@@ -107,12 +107,12 @@ def sample(
     Raises:
         ValueError: If the experts cannot be combined; before any network is called.
     """
-    noise, samples, sampling = prepare(guider, seed, widgets, latent)
+    noise, latent_image, ksampler = prepare(guider, seed, widgets, latent)
     result = guider.sample(
         noise,
-        samples,
-        comfy.samplers.sampler_object(sampling.sampler),
-        sampling.sigmas,
+        latent_image,
+        comfy.samplers.sampler_object(ksampler.sampler),
+        ksampler.sigmas,
         denoise_mask=latent.get("noise_mask"),
         callback=callback or latent_preview.prepare_callback(guider.model_patcher, widgets.steps),
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,

@@ -13,13 +13,14 @@ from comfy.controlnet import ControlBase
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..chain.expert_chain import Conds, Experts, labels_by_model
+from ..chain.expert_chain import Conds, Experts, labels_by_patcher
 from ..comfyui.devices import Devices, copies_of
-from ..evaluation.requests import conditionings_on, conds_of, workers_of
-from ..spaces.joint_sample import JointSample, RunInputs
+from ..evaluation.requests import conditionings_on, conds_of
+from ..spaces.joint_sample import JointState
 from ..spaces.run_spaces import RunSpaces
 from ..weights.adapter_groups import adapter_groups
-from ..weights.clones import SharedWeights
+from ..weights.clones import SharedNetworks
+from .inputs import RunInputs, Workers
 from .prepared import PassMemory, PreparedModel, memory_of_pass, process
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class ModelsOfRun:
         ending: Is closed at the end of the run; it gets what has to be undone.
 
     Attributes:
-        weights: Lets networks answer as each of the MODELs that share them.
+        shared: Lets networks answer as each of the MODELs that share them.
         devices: The devices of the MODELs.
         workers: The workers that have experts of the run; None if all are here.
         others: The MODELs but the reference's.
@@ -52,18 +53,19 @@ class ModelsOfRun:
     def __init__(self, experts: Experts, spaces: RunSpaces, ending: ExitStack):
         self.experts = experts
         self.spaces = spaces
-        self.names = labels_by_model(experts)
+        self.names = labels_by_patcher(experts)
         self._reference = experts[0].model
         elsewhere = {expert.model for expert in experts if expert.on_worker}
         self.devices = Devices([each for each in self.names if each is self._reference or each not in elsewhere])
         ending.callback(self.devices.close)
-        self.weights = SharedWeights(self.names, adapter_groups(experts))
+        self.shared = SharedNetworks(self.names, adapter_groups(experts))
         self._cleanups = ending.enter_context(ExitStack())
-        self.workers = workers_of(experts)
+        of_chain = (expert.workers_of_chain(experts) for expert in experts)
+        self.workers: Workers | None = next(filter(None, of_chain), None)
         if self.workers is not None:
             ending.callback(self.workers.close)
         self.others = [self._prepared(patcher, ending) for patcher in self.names if patcher is not self._reference]
-        ending.callback(self.weights.restore)
+        ending.callback(self.shared.restore)
 
     def announce(self, levels_met_by: Callable[[ModelPatcher], Tensor]) -> None:
         """Announce the run to the other MODELs, after loading.
@@ -71,7 +73,7 @@ class ModelsOfRun:
         Args:
             levels_met_by: Gives the noise levels of the run in the form of a MODEL, shape (S + 1,).
         """
-        self.weights.find_copies()
+        self.shared.find_copies()
         for other in self.others:
             other.announce(levels_met_by(other.patcher))
 
@@ -81,7 +83,7 @@ class ModelsOfRun:
         """Load every expert, and the models that their conditioning needs.
 
         ComfyUI frees what an earlier call loaded, so there must be only one call. Of several MODELs of one network, and
-        of its copies on another device, one is loaded; `weights` lets it answer as the others. Experts run one after
+        of its copies on another device, one is loaded; `shared` lets it answer as the others. Experts run one after
         the other, so a pass takes as much memory as the expert that needs most.
 
         Args:
@@ -96,44 +98,44 @@ class ModelsOfRun:
             As `load`: the reference's network, its conditioning, and the additional models (ControlNets and the like),
             which need a cleanup after the run, among them the copies of the reference and no other MODEL's.
         """
-        with self.weights.loading():
-            own, networks = memory_of_pass(model, noise_shape, conds), self._networks(model)
+        with self.shared.loading():
+            own, clones_by_network = memory_of_pass(model, noise_shape, conds), self._clones_by_network(model)
             passengers, others = self._passengers(model, noise_shape)
             maps = self.spaces.memory()
             needs = [own, *others, PassMemory(maps, maps)]
             whole, apart = max(need.whole for need in needs), max(need.apart for need in needs)
-            differing = [self.weights.memory(clones[0]) for clones in networks]
-            told = ", ".join(map(self._summary, networks, differing))
+            differing = [self.shared.memory(clones[0]) for clones in clones_by_network]
+            told = ", ".join(map(self._summary, clones_by_network, differing))
             logger.info("Loading %s; a pass takes up to %s.", told, _megabytes(whole))
             # A condition that is made up: ComfyUI loads the models in it, and adds the memory that its ControlNet says
             # it takes to the reference's need, whole and apart alike.
             beside = max(whole - own.whole, apart - own.apart) + sum(differing)
             entry = {"additional_models": passengers, "control": _Memory(beside)}
             conds = {**conds, _PASSENGERS: [entry]}
-            network, conds, additional = load(self.weights.loaded(model), noise_shape, conds, *args, **kwargs)
+            network, conds, additional = load(self.shared.loaded(model), noise_shape, conds, *args, **kwargs)
         copies = (copy for other in self.others for copy in copies_of(other.patcher))
-        experts = {id(each) for each in (*map(self.weights.loaded, self.names), *copies, *self.spaces.vaes)}
+        own_patchers = {id(each) for each in (*map(self.shared.loaded, self.names), *copies, *self.spaces.vaes)}
         conds = {name: entries for name, entries in conds.items() if name != _PASSENGERS}
-        return network, conds, [patcher for patcher in additional if id(patcher) not in experts]
+        return network, conds, [patcher for patcher in additional if id(patcher) not in own_patchers]
 
-    def process(self, conds: Conds, sample: JointSample, inputs: RunInputs) -> list[Conds]:
+    def process(self, conds: Conds, state: JointState, inputs: RunInputs) -> list[Conds]:
         """Process the conditioning of the experts after the first, each against its own MODEL.
 
         Args:
             conds: Conditioning of all experts on the reference's MODEL, whose `latent_shapes` CFGGuider sets.
-            sample: The samples of the run, in the latent spaces of its experts.
+            state: The state of the run, in the latent spaces of its experts.
             inputs: What ComfyUI gives the run.
         """
-        of_models: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self.others}
-        of_models[self._reference] = conds
+        conds_by_patcher: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self.others}
+        conds_by_patcher[self._reference] = conds
         processed = []
         for index, expert in enumerate(self.experts[1:], start=1):
-            own = self.spaces.with_areas(expert.model, conds_of(of_models[expert.model], index))
-            own_inputs = sample.inputs_of(expert.model, inputs)
+            own = self.spaces.with_areas(expert.model, conds_of(conds_by_patcher[expert.model], index))
+            own_inputs = inputs.of_model(expert.model, state)
             expert.model.model.latent_shapes = own_inputs.latent_shapes
             process_own = partial(process, expert.model, own, own_inputs)
             # As that MODEL: a clone may have a schedule of its own, and a family may call layers for its conditioning.
-            processed.append(self.weights.as_model(expert.model, process_own))
+            processed.append(self.shared.as_model(expert.model, process_own))
             self._cleanups.callback(comfy.sampler_helpers.cleanup_models, processed[-1], [])
         return processed
 
@@ -142,33 +144,33 @@ class ModelsOfRun:
         conds = {name: comfy.sampler_helpers.convert_cond(value) for name, value in conditionings.items()}
         return PreparedModel(patcher, conds, ending)
 
-    def _networks(self, reference: ModelPatcher) -> list[list[ModelPatcher]]:
+    def _clones_by_network(self, reference: ModelPatcher) -> list[list[ModelPatcher]]:
         """The MODELs of each network, that of the reference first."""
-        networks: dict[int, list[ModelPatcher]] = {}
+        clones: dict[int, list[ModelPatcher]] = {}
         for patcher in (reference, *(other.patcher for other in self.others)):
-            networks.setdefault(id(patcher.model), []).append(patcher)
-        return [*networks.values()]
+            clones.setdefault(id(patcher.model), []).append(patcher)
+        return [*clones.values()]
 
     def _passengers(
         self, reference: ModelPatcher, noise_shape: Sequence[int]
     ) -> tuple[list[ModelPatcher], list[PassMemory]]:
         """All that is loaded beside the reference and its conditioning's models; and what passes of the others take.
 
-        One MODEL of each network is loaded, and `weights` answers as the others; so with copies on further devices.
+        One MODEL of each network is loaded, and `shared` answers as the others; so with copies on further devices.
         """
         passengers: list[ModelPatcher] = []
         needs: list[PassMemory] = []
         networks, copied = {id(reference.model)}, {id(copy.model) for copy in copies_of(reference)}
         for other in self.others:
-            models, memory = other.needs(self.spaces.shape_of(other.patcher, noise_shape))
+            additional, memory = other.needs(self.spaces.shape_of(other.patcher, noise_shape))
             needs.append(memory)
-            shared = {id(copy) for copy in copies_of(other.patcher) if id(copy.model) in copied}
+            loaded = {id(copy) for copy in copies_of(other.patcher) if id(copy.model) in copied}
             copied |= {id(copy.model) for copy in copies_of(other.patcher)}
-            passengers += [each for each in models if id(each) not in shared]
+            passengers += [each for each in additional if id(each) not in loaded]
             if id(other.patcher.model) in networks:
-                passengers += other.load_beside_weights()
+                passengers += other.load_all_but_parameters()
             else:
-                passengers.append(self.weights.loaded(other.patcher))
+                passengers.append(self.shared.loaded(other.patcher))
             networks.add(id(other.patcher.model))
         return [*passengers, *self.spaces.vaes], needs
 
@@ -179,11 +181,7 @@ class ModelsOfRun:
 
 
 class _Memory(ControlBase):
-    """The memory that the other MODELs need, in the guise of a ControlNet, whose need ComfyUI reads.
-
-    Args:
-        size: Bytes beside the reference's own need.
-    """
+    """The bytes that the other MODELs need, in the guise of a ControlNet, whose need ComfyUI reads."""
 
     def __init__(self, size: float):
         super().__init__()

@@ -22,7 +22,7 @@ from ..chain.attachments import REMEDIES, null_is_read
 from ..chain.expert_chain import Experts, settings_of
 from ..comfyui.latents import mask_like
 from ..evaluation.noise_levels import Forms, form_of, is_flow, on_host, starts_from_pictures
-from ..spaces.joint_sample import JointSample
+from ..spaces.joint_sample import JointState
 from ..spaces.joint_sampler import JointSampler
 from ..spaces.refusals import check_sampler
 from ..spaces.run_spaces import RunSpaces
@@ -36,13 +36,13 @@ class PlanOfRun:
         planner: The plans at all noise levels, see `planner_of`.
         forms: The forms of the MODELs' samples.
         shapes: The shapes of the parts of the latent; most have one part.
-        sample: The samples of the run, in the latent spaces of its experts.
+        state: The state of the run, in the latent spaces of its experts.
     """
 
     planner: Planner[Plan]
     forms: Forms
     shapes: Sequence[Sequence[int]]
-    sample: JointSample
+    state: JointState
 
     @property
     def methods(self) -> Methods:
@@ -59,13 +59,13 @@ class PlanOfRun:
         Raises:
             ValueError: If there are several latent spaces, and the SAMPLER changes the size of samples.
         """
-        spaces = self.sample.spaces
+        spaces = self.state.spaces
         if not spaces.are_several:
             return sampler
         check_sampler(sampler)
         packed = form_of(reference.get_model_object("model_sampling"), spaces.joint.packed_shape)
         ahead = partial(spaces_ahead, self.planner.windows, spaces.indices)
-        return JointSampler(sampler, self.sample, ahead, self.forms.of(reference).noise_scale / packed.noise_scale)
+        return JointSampler(sampler, self.state, ahead, self.forms.of(reference).noise_scale / packed.noise_scale)
 
 
 def planner_of(
@@ -92,8 +92,8 @@ def planner_of(
         ValueError: If the experts cannot be combined at some level.
     """
     _check_sigmas(experts, sigmas)
-    reference = experts[0].model.get_model_object("model_sampling")
-    sigma_at = _sigma_at(reference)
+    model_sampling = experts[0].model.get_model_object("model_sampling")
+    sigma_at = _sigma_at(model_sampling)
     methods = methods_of(settings_of(experts), sigma_at)
     masks = [None if e.mask is None else spaces.unframed(mask_like(e.mask, noise, shapes, device)) for e in experts]
     combination = Combination(
@@ -109,7 +109,7 @@ def planner_of(
     )
     make: MakePlan[Plan] = PlanAcrossSpaces(spaces.joint, spaces.indices) if spaces.are_several else plan_product
     curved = any(expert.weight_curve for expert in experts)
-    at_curves = _sigma_at(on_host(reference)) if curved else None
+    at_curves = _sigma_at(on_host(model_sampling)) if curved else None
     planner = Planner(combination, make, sigma_at, sigma_at_of_curves=at_curves)
     planner.check_run(sigmas)
     return planner
@@ -117,10 +117,6 @@ def planner_of(
 
 def _check_sigmas(experts: Experts, sigmas: Tensor) -> None:
     """Refuse noise levels that the reference expert doesn't have.
-
-    Args:
-        experts: The chain.
-        sigmas: Noise levels of the run.
 
     Raises:
         ValueError: If one is not finite, or above 1 for a flow model; or if some experts have noise levels and others
@@ -130,15 +126,15 @@ def _check_sigmas(experts: Experts, sigmas: Tensor) -> None:
         raise ValueError(
             f"Expected finite noise levels for {experts[0].label} and got NaN or infinity; use another scheduler."
         )
-    samplings = [expert.model.get_model_object("model_sampling") for expert in experts]
-    without_noise = [starts_from_pictures(sampling) for sampling in samplings]
+    model_samplings = [expert.model.get_model_object("model_sampling") for expert in experts]
+    without_noise = [starts_from_pictures(each) for each in model_samplings]
     if len(set(without_noise)) > 1:
         odd = experts[without_noise.index(True)].label
         raise ValueError(
             f"Expected experts that all make pictures of noise, but {odd} starts from a picture and has no noise "
             "levels that others could be asked at; sample it apart."
         )
-    if is_flow(samplings[0]) and not without_noise[0] and sigmas.max() > 1:
+    if is_flow(model_samplings[0]) and not without_noise[0] and sigmas.max() > 1:
         raise ValueError(
             f"Expected noise levels from 0 to 1 for {experts[0].label}, a flow model, and got "
             f"{sigmas.max().item():.4g}; make the sigmas with the MODEL of the first expert."

@@ -15,10 +15,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
 from torch import Tensor
 
-from ..chain.attachments import schedule_hooks_apart
+from ..chain.attachments import copy_hook_keyframes
 from ..chain.expert_chain import Conds
 from ..comfyui.devices import copies_at_work, match_copies
-from ..spaces.joint_sample import RunInputs
+from .inputs import RunInputs
 
 
 class PassMemory(NamedTuple):
@@ -33,10 +33,10 @@ class PassMemory(NamedTuple):
     apart: float
 
 
-def memory_of_pass(model: ModelPatcher, noise_shape: Sequence[int], conds: Conds) -> PassMemory:
+def memory_of_pass(patcher: ModelPatcher, noise_shape: Sequence[int], conds: Conds) -> PassMemory:
     """What ComfyUI expects a pass of a MODEL to take, ControlNets of its conditioning included."""
-    _, beside = comfy.sampler_helpers.get_additional_models(conds, model.model_dtype())
-    whole, apart = comfy.sampler_helpers.estimate_memory(model, noise_shape, conds)
+    _, beside = comfy.sampler_helpers.get_additional_models(conds, patcher.model_dtype())
+    whole, apart = comfy.sampler_helpers.estimate_memory(patcher, noise_shape, conds)
     return PassMemory(whole + beside, apart + beside)
 
 
@@ -62,7 +62,7 @@ class PreparedModel:
         ending.callback(comfy.samplers.cast_to_load_options, self.model_options, device=patcher.offload_device)
         ending.callback(patcher.cleanup)
         comfy.samplers.preprocess_conds_hooks(self.conds)
-        schedule_hooks_apart(self.conds)
+        copy_hook_keyframes(self.conds)
         if comfy.samplers.get_total_hook_groups_in_conds(self.conds) <= 1:
             self.patcher.hook_mode = comfy.hooks.EnumHookMode.MinVram
         comfy.sampler_helpers.prepare_model_patcher(self.patcher, self.conds, self.model_options)
@@ -86,19 +86,19 @@ class PreparedModel:
         ) -> tuple[Any, Conds, list[ModelPatcher]]:
             nonlocal memory
             match_copies(model, conds, self.model_options)
-            models, _ = comfy.sampler_helpers.get_additional_models(conds, model.model_dtype())
-            models += comfy.sampler_helpers.get_additional_models_from_model_options(self.model_options)
-            models += model.get_nested_additional_models()
+            additional, _ = comfy.sampler_helpers.get_additional_models(conds, model.model_dtype())
+            additional += comfy.sampler_helpers.get_additional_models_from_model_options(self.model_options)
+            additional += model.get_nested_additional_models()
             memory = memory_of_pass(model, shape, conds)
-            return model.model, conds, models
+            return model.model, conds, additional
 
         wrappers = get_all_wrappers(WrappersMP.PREPARE_SAMPLING, self.model_options, is_model_options=True)
         look_within = WrapperExecutor.new_executor(look, wrappers).execute
-        _, self.conds, models = look_within(self.patcher, noise_shape, self.conds, model_options=self.model_options)
-        return models, memory
+        _, self.conds, additional = look_within(self.patcher, noise_shape, self.conds, model_options=self.model_options)
+        return additional, memory
 
-    def load_beside_weights(self) -> list[ModelPatcher]:
-        """Do all that loading does except for the weights, for a MODEL of whose clones another one is loaded.
+    def load_all_but_parameters(self) -> list[ModelPatcher]:
+        """Do all that loading does except for the parameters, for a MODEL of whose clones another one is loaded.
 
         Returns:
             The models of its patches, which are to be loaded as well.
@@ -131,12 +131,12 @@ def process(patcher: ModelPatcher, conds: Conds, inputs: RunInputs) -> Conds:
         conds: "positive" and "negative", either may be missing.
         inputs: What ComfyUI gives the run, in the shape of the MODEL's samples.
     """
-    model, device, mask = patcher.model, patcher.load_device, inputs.denoise_mask
+    network, device, mask = patcher.model, patcher.load_device, inputs.denoise_mask
     latent_image = inputs.latent_image.to(device)
     if torch.count_nonzero(latent_image) > 0:
-        latent_image = model.process_latent_in(latent_image)
+        latent_image = network.process_latent_in(latent_image)
     return comfy.samplers.process_conds(
-        model,
+        network,
         inputs.noise.to(device),
         conds,
         device,

@@ -96,12 +96,7 @@ class _Takeover:
 
 
 class _HostedGuider(ProductGuider):
-    """A product that goes on where another guider has prepared the reference expert.
-
-    Args:
-        host: The guider that has prepared the reference.
-        experts: The chain; its first expert is that guider's.
-    """
+    """A product that goes on where another guider, the host, has prepared the reference expert."""
 
     def __init__(self, host: comfy.samplers.CFGGuider, experts: Experts):
         super().__init__(experts)
@@ -115,15 +110,7 @@ class _HostedGuider(ProductGuider):
     def go_on(
         self, executor: WrapperExecutor, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Sample the product where the guider was about to sample its model.
-
-        Args:
-            executor: The guider's call of `outer_sample`, from which the wrappers of other packs are kept.
-            noise: Start noise, shape (B, C, …).
-            latent_image: What to start from, of the same shape.
-            *args: Further arguments of `outer_sample`.
-            **kwargs: Further arguments of `outer_sample`.
-        """
+        """Go on with the host's call of `outer_sample`, from which the wrappers of other packs are kept."""
         with self.running(latent_image, kwargs.get("latent_shapes")):
             rest = WrapperExecutor.new_class_executor(self.outer_sample, self, executor.wrappers, executor.idx + 1)
             return rest.execute(noise, latent_image, *args, **kwargs)
@@ -155,11 +142,11 @@ class _HostedGuider(ProductGuider):
 class _OverProduct(comfy.samplers.CFGGuider):
     """Takes CFGGuider's place as the parent of a guider's class, so that `super().predict_noise` is the product."""
 
-    product: Callable[..., Tensor]
+    predict_product: Callable[..., Tensor]
 
     def predict_noise(self, *args: Any, **kwargs: Any) -> Tensor:
         """The product's x0, at the weight that `cfg` now is."""
-        return self.product(self.cfg, *args, **kwargs)
+        return self.predict_product(self.cfg, *args, **kwargs)
 
     def _refuse(self, *value: Any) -> Any:
         raise _refusal_of(self)
@@ -167,14 +154,10 @@ class _OverProduct(comfy.samplers.CFGGuider):
     inner_model = conds = property(_refuse, _refuse)  # they are one expert's
 
 
-def _over_product(host: comfy.samplers.CFGGuider, product: Callable[..., Tensor]) -> comfy.samplers.CFGGuider:
-    """The guider, with its state, whose `super().predict_noise` is the product.
-
-    Args:
-        host: A guider of a class with a `predict_noise` of its own.
-        product: Predicts the product's x0 from cfg and the arguments of `predict_noise`.
-    """
-    kind = type(type(host).__name__, (type(host), _OverProduct), {"product": staticmethod(product)})
+def _over_product(host: comfy.samplers.CFGGuider, predict_product: Callable[..., Tensor]) -> comfy.samplers.CFGGuider:
+    """A guider of a class with a `predict_noise` of its own, and its state; `super().predict_noise` is the product."""
+    own = {"predict_product": staticmethod(predict_product)}
+    kind = type(type(host).__name__, (type(host), _OverProduct), own)
     over: comfy.samplers.CFGGuider = object.__new__(kind)
     over.__dict__ = vars(host)
     return over

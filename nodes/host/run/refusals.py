@@ -192,20 +192,20 @@ def _check_conditioning(
     expert: ExpertInput, role: str, conditioning: Conditioning, latent_image: Tensor, carried: bool
 ) -> None:
     """Refuse a condition that an expert can't read; `carried` is whether the latent is of a space beside the run's."""
-    model, name = expert.model.model, expert.label
+    network, name = expert.model.model, expert.label
     if not conditioning:
         raise ValueError(
             f"Expected a {role} conditioning with an entry for {name} and got an empty one; connect another."
         )
     for tokens, values in conditioning:
-        if isinstance(model, ExpertModel):
-            _check_expert_conditioning(model, name, role, {**values, "cross_attn": tokens}, latent_image, carried)
+        if isinstance(network, ExpertModel):
+            _check_expert_conditioning(network, name, role, {**values, "cross_attn": tokens}, latent_image, carried)
         elif isinstance(tokens, Tensor):
-            _check_tokens(model, name, role, tokens)
+            _check_tokens(network, name, role, tokens)
 
 
-def _check_tokens(model: comfy.model_base.BaseModel, name: str, role: str, tokens: Tensor) -> None:
-    width = _token_width(model)
+def _check_tokens(network: comfy.model_base.BaseModel, name: str, role: str, tokens: Tensor) -> None:
+    width = _token_width(network)
     if width is not None and tokens.shape[-1] != width:
         raise ValueError(
             f"Expected a {role} conditioning of {width} values per token for {name} and got {tokens.shape[-1]}; encode "
@@ -213,16 +213,16 @@ def _check_tokens(model: comfy.model_base.BaseModel, name: str, role: str, token
         )
 
 
-def _token_width(model: comfy.model_base.BaseModel) -> int | None:
-    """Values per token that a model reads; None if its configuration doesn't say."""
-    width: Any = model.model_config.unet_config if type(model) in _TOKEN_WIDTH else None
-    for name in _TOKEN_WIDTH.get(type(model), ()):
+def _token_width(network: comfy.model_base.BaseModel) -> int | None:
+    """Values per token that a network reads; None if its configuration doesn't say."""
+    width: Any = network.model_config.unet_config if type(network) in _TOKEN_WIDTH else None
+    for name in _TOKEN_WIDTH.get(type(network), ()):
         width = width.get(name) if isinstance(width, dict) else None
     return width if isinstance(width, int) else None
 
 
 def _check_expert_conditioning(
-    model: ExpertModel, name: str, role: str, values: dict[str, Any], latent_image: Tensor, carried: bool
+    network: ExpertModel, name: str, role: str, values: dict[str, Any], latent_image: Tensor, carried: bool
 ) -> None:
     if "control" in values:
         raise ValueError(
@@ -230,7 +230,7 @@ def _check_expert_conditioning(
             "that is driven by the map instead."
         )
     try:
-        model.extra_conds(**{**values, "noise": latent_image, "device": latent_image.device})
+        network.extra_conds(**{**values, "noise": latent_image, "device": latent_image.device})
     except LatentSizeError as error:
         proportions = (
             f"its map is of {error.expected} pixels, and in the proportions of this latent its pictures are of "

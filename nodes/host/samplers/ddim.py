@@ -11,7 +11,7 @@ from torch import Tensor
 from ....mcdm_core import space_timesteps
 from ....mcdm_core.sampling import sample_ddim
 from ..evaluation.noise_levels import is_flow
-from .functions import Sampling, sampler_function
+from .functions import SamplerCall, sampler_function
 
 
 def ddim_sampler(eta: float) -> comfy.samplers.KSAMPLER:
@@ -20,7 +20,7 @@ def ddim_sampler(eta: float) -> comfy.samplers.KSAMPLER:
 
 
 @sampler_function
-def sample_comfy_ddim(run: Sampling, eta: float = 0.0) -> Tensor:
+def sample_comfy_ddim(run: SamplerCall, eta: float = 0.0) -> Tensor:
     """DDIM as one of ComfyUI's sampler functions.
 
     Args:
@@ -33,7 +33,7 @@ def sample_comfy_ddim(run: Sampling, eta: float = 0.0) -> Tensor:
     Raises:
         ValueError: If the model is a rectified flow, whose x DDIM doesn't step.
     """
-    if is_flow(run.schedule):
+    if is_flow(run.model_sampling):
         raise ValueError(
             "Expected a noise-predicting model as the first expert and got a rectified flow, which DDIM does not "
             "step; choose another sampler, euler for example."
@@ -42,11 +42,11 @@ def sample_comfy_ddim(run: Sampling, eta: float = 0.0) -> Tensor:
         return sample_ddim(run.denoised, run.x, run.sigmas, generator=run.generator(), callback=report, eta=eta)
 
 
-def spaced_sigmas(model: ModelPatcher, spacing: str, denoise: float) -> Tensor:
+def spaced_sigmas(patcher: ModelPatcher, spacing: str, denoise: float) -> Tensor:
     """Descending noise levels at spaced timesteps, then 0.
 
     Args:
-        model: The MODEL whose schedule is used.
+        patcher: The MODEL whose schedule is used.
         spacing: See `space_timesteps`.
         denoise: Share of the steps to keep, from the end, 0…1; 0 gives an empty result.
 
@@ -56,15 +56,15 @@ def spaced_sigmas(model: ModelPatcher, spacing: str, denoise: float) -> Tensor:
     Raises:
         ValueError: If the spacing cannot be read, or the model has no discrete timesteps.
     """
-    sampling = model.get_model_object("model_sampling")
-    if not isinstance(sampling, comfy.model_sampling.ModelSamplingDiscrete):
+    model_sampling = patcher.get_model_object("model_sampling")
+    if not isinstance(model_sampling, comfy.model_sampling.ModelSamplingDiscrete):
+        kind = type(model_sampling).__bases__[0].__name__
         raise ValueError(
-            f"Expected a model with discrete timesteps and got one with {type(sampling).__bases__[0].__name__}; use "
-            "one of ComfyUI's schedulers for it."
+            f"Expected a model with discrete timesteps and got one with {kind}; use one of ComfyUI's schedulers for it."
         )
-    timesteps = space_timesteps(spacing, sampling.num_timesteps)
+    timesteps = space_timesteps(spacing, model_sampling.num_timesteps)
     kept = timesteps[: round(len(timesteps) * denoise)]
     if not kept:
         return torch.zeros(0)
-    sigmas = sampling.sigma(torch.tensor(kept[::-1], dtype=torch.float32))
+    sigmas = model_sampling.sigma(torch.tensor(kept[::-1], dtype=torch.float32))
     return torch.cat([sigmas.float().cpu(), torch.zeros(1)])

@@ -21,20 +21,20 @@ StepReport = Callable[[dict], None]
 
 
 @dataclass(eq=False)
-class Sampling:
+class SamplerCall:
     """The arguments that ComfyUI gives a sampler function, and its model for samplers of the core.
 
     Attributes:
-        model: Predicts x0 as `model(x, sigma, **extra_args)`.
+        denoiser: Predicts x0 as `denoiser(x, sigma, **extra_args)`.
         x: First sample, x0 + sigmas[0]·n, shape (B, C, …).
         sigmas: Descending noise levels, shape (S + 1,).
-        extra_args: Passed to the model.
+        extra_args: Passed to the denoiser.
         callback: Called after each step with a dictionary, as ComfyUI's samplers do.
         disable: Whether to hide the progress bar in the log.
         point: The x at which the model was last evaluated.
     """
 
-    model: Any
+    denoiser: Any
     x: Tensor
     sigmas: Tensor
     extra_args: dict[str, Any]
@@ -43,19 +43,19 @@ class Sampling:
     point: Tensor = field(init=False)
 
     @property
-    def schedule(self) -> Any:
+    def model_sampling(self) -> Any:
         """The model_sampling of the MODEL, a product's reference."""
-        return self.model.inner_model.inner_model.model_sampling
+        return self.denoiser.inner_model.inner_model.model_sampling
 
     @functools.cached_property
     def form(self) -> Form:
         """The form of x of the same MODEL."""
-        return form_of(self.schedule, self.x.shape)
+        return form_of(self.model_sampling, self.x.shape)
 
     def denoised(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """The model's x0, shape of x, which is (B, C, …)."""
         self.point = x
-        prediction: Tensor = self.model(x, x.new_full((len(x),), float(sigma)), **self.extra_args)
+        prediction: Tensor = self.denoiser(x, x.new_full((len(x),), float(sigma)), **self.extra_args)
         return prediction
 
     def generator(self) -> torch.Generator:
@@ -82,8 +82,8 @@ class Sampling:
             yield report
 
 
-def sampler_function(sample: Callable[Concatenate[Sampling, Options], Tensor]) -> Callable[..., Tensor]:
-    """Give a function of a `Sampling` and options ComfyUI's signature."""
+def sampler_function(wrapped: Callable[Concatenate[SamplerCall, Options], Tensor]) -> Callable[..., Tensor]:
+    """Give a function of a `SamplerCall` and options ComfyUI's signature."""
 
     def function(
         model: Any,
@@ -95,8 +95,8 @@ def sampler_function(sample: Callable[Concatenate[Sampling, Options], Tensor]) -
         *args: Options.args,
         **options: Options.kwargs,
     ) -> Tensor:
-        return sample(Sampling(model, x, sigmas, extra_args or {}, callback, disable), *args, **options)
+        return wrapped(SamplerCall(model, x, sigmas, extra_args or {}, callback, disable), *args, **options)
 
-    functools.update_wrapper(function, sample, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+    functools.update_wrapper(function, wrapped, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
     del function.__wrapped__  # type: ignore[attr-defined] # so that `inspect` shows ComfyUI's signature
     return function

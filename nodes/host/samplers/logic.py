@@ -13,14 +13,14 @@ from ....mcdm_core.diffusion.schedule import levels_of, to_flow
 from ....mcdm_core.product.evaluation import Evaluation
 from ....mcdm_core.product.methods.logic import HARMONIC, Logic
 from ....mcdm_core.product.plans.planner import Planner
-from ....mcdm_core.product.plans.separate import SeparatePlan, SeparateWeights, Weigh
+from ....mcdm_core.product.plans.separate import SeparateCoefficients, SeparatePlan, Weigh
 from ....mcdm_core.sampling import sample_logic
 from ..evaluation.noise_levels import FLOW_LIMIT
 from ..run.guider import ProductGuider
 from ..spaces.checks import check_one_space
-from ..spaces.joint_sampler import JointModel
+from ..spaces.joint_sampler import JointGuider
 from ..spaces.refusals import in_spaces
-from .functions import Sampling, sampler_function
+from .functions import SamplerCall, sampler_function
 
 NO_EXPERTS = (
     "Expected a product of experts, whose densities Logic Sampler tracks, and got {}, which shows one prediction "
@@ -38,7 +38,7 @@ def logic_sampler(logic: Logic) -> comfy.samplers.KSAMPLER:
 
 
 @sampler_function
-def sample_comfy_logic(run: Sampling, logic: Logic = HARMONIC) -> Tensor:
+def sample_comfy_logic(run: SamplerCall, logic: Logic = HARMONIC) -> Tensor:
     """Logic of experts as one of ComfyUI's sampler functions.
 
     A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
@@ -51,23 +51,23 @@ def sample_comfy_logic(run: Sampling, logic: Logic = HARMONIC) -> Tensor:
         Samples, shape of x.
 
     Raises:
-        ValueError: If it isn't run by the guider of a product of one latent space; or as `Product.separately` and
+        ValueError: If it isn't run by the guider of a product of one latent space; or as `ProductOfRun.separately` and
             `sample_logic`.
     """
     guider, levels = _guider_of(run), levels_of(run.sigmas)
-    x = run.x / run.form.signal_scale(min(levels[0], FLOW_LIMIT))
+    x = run.x / (1.0 - min(levels[0], FLOW_LIMIT)) if run.form.flow else run.x
     levels = list(map(run.form.unbounded, levels))
-    area = run.extra_args.get("denoise_mask")
+    noise_mask = run.extra_args.get("denoise_mask")
     with run.reports() as report, ExitStack() as ending:
         denoiser = _RunDenoiser(run, guider, ending)
-        x = sample_logic(denoiser, x, levels, generator=run.generator(), callback=report, area=area, logic=logic)
+        x = sample_logic(denoiser, x, levels, generator=run.generator(), callback=report, area=noise_mask, logic=logic)
     return denoiser.own_form(x, levels[-1])[0]
 
 
-def _guider_of(run: Sampling) -> ProductGuider:
+def _guider_of(run: SamplerCall) -> ProductGuider:
     """The product's guider that the sampler is run by."""
-    guider = run.model.inner_model
-    if isinstance(guider, JointModel):
+    guider = run.denoiser.inner_model
+    if isinstance(guider, JointGuider):
         check_one_space(in_spaces(guider.experts), "Logic Sampler", "choose another sampler")
     if not isinstance(guider, ProductGuider):
         raise ValueError(NO_EXPERTS.format(type(guider).__name__))
@@ -77,17 +77,14 @@ def _guider_of(run: Sampling) -> ProductGuider:
 class _RunDenoiser:
     """ComfyUI's model in the variance-exploding form, with the experts' predictions at each call, as a core's denoiser.
 
-    Args:
-        run: The arguments of the sampler function.
-        guider: The guider of the run.
-        ending: Is closed when the sampler ends; until then experts are asked separately, once they have been.
+    Once experts have been asked separately, they are until `ending` is closed, when the sampler ends.
     """
 
-    def __init__(self, run: Sampling, guider: ProductGuider, ending: ExitStack):
+    def __init__(self, run: SamplerCall, guider: ProductGuider, ending: ExitStack):
         self._run, self._guider, self._ending = run, guider, ending
         self._shown: list[Evaluation] = []
         self._planner: Planner[SeparatePlan] | None = None
-        guider.product.watch(self._shown.append)
+        guider.product.observers.append(self._shown.append)
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """X0, shape of x."""
@@ -105,8 +102,8 @@ class _RunDenoiser:
         product = self._guider.product
         if self._planner is None:
             self._planner = self._ending.enter_context(product.separately(self._run.sigmas))
-        weights = product.separate = SeparateWeights(self._planner.at, weigh)
-        return self(x, sigma), weights.predicted
+        separate = product.separate = SeparateCoefficients(self._planner.at, weigh)
+        return self(x, sigma), separate.predicted
 
     def own_form(self, x: Tensor, sigma: float) -> tuple[Tensor, float]:
         """A point and its level in the variance-exploding form, both converted to the reference's form."""

@@ -1,8 +1,7 @@
-"""The samples of a run in every latent space of its experts: its start noise, its latents, and those of the moment."""
+"""The state of a run in every latent space of its experts: its start noise, its latents, and x of the moment."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import comfy.sample
@@ -55,33 +54,8 @@ class ScaledNoise(NamedTuple):
         return noise
 
 
-class RunInputs(NamedTuple):
-    """What ComfyUI gives a run.
-
-    Attributes:
-        noise: Start noise, shape (B, C, …).
-        latent_image: The latent as it came in, before any model's scaling.
-        denoise_mask: Noise mask in the shape of the noise; None is everywhere.
-        sigmas: Noise levels in the reference's form, shape (S + 1,).
-        seed: The seed of the run.
-        latent_shapes: Shapes of the parts of the latent; None where ComfyUI doesn't tell, and there is one.
-    """
-
-    noise: Tensor
-    latent_image: Tensor
-    denoise_mask: Tensor | None
-    sigmas: Tensor
-    seed: int | None
-    latent_shapes: Sequence[Sequence[int]] | None
-
-    @property
-    def shapes(self) -> Sequence[Sequence[int]]:
-        """Shapes of the parts of the latent; most have one part."""
-        return self.latent_shapes or [self.noise.shape]
-
-
-class JointSample:
-    """The samples of a run in every latent space; in one, ComfyUI's are all there is.
+class JointState:
+    """The state of a run in every latent space: start noise, latents, x; in one space, ComfyUI's are all there is.
 
     Args:
         spaces: The spaces.
@@ -92,7 +66,7 @@ class JointSample:
     Attributes:
         noise: Start noise of every space, y_s of σ = 1, in the order of the spaces.
         latents: The clean samples that the run starts from, likewise, not divided by κ_s.
-        parts: The parts of the joint sample in the last call of the sampler; none before the first.
+        parts: x of every space in the last call of the sampler, the parts of a joint sample; none before the first.
     """
 
     def __init__(self, spaces: RunSpaces, drawn: Drawn, noise: Tensor, latent: Tensor):
@@ -123,19 +97,6 @@ class JointSample:
             return [torch.zeros_like(noise) for noise in self.noise[1:]]
         carried = self.spaces.joint.from_reference(latent, self.spaces.others)
         return [carried[index] for index in self.spaces.others]
-
-    def inputs_of(self, patcher: ModelPatcher, inputs: RunInputs) -> RunInputs:
-        """A run's inputs in the shape of a MODEL's samples, with which its experts' conditioning is processed."""
-        index = self.spaces.index_of(patcher)
-        if index == 0:
-            return inputs
-        noise, latent = (self.spaces.framed(patcher, each[index]) for each in (self.noise, self.latents))
-        if latent.any():  # `process` scales it anew
-            latent = patcher.get_model_object("latent_format").process_out(latent)
-        mask = inputs.denoise_mask
-        if mask is not None:
-            mask = self.spaces.framed(patcher, self.mask_of(index, mask))
-        return inputs._replace(noise=noise, latent_image=latent, denoise_mask=mask, latent_shapes=[noise.shape])
 
     def part_of(self, patcher: ModelPatcher, x: Tensor) -> Tensor:
         """The sample that a MODEL is asked about, y_s of its space as it takes it.

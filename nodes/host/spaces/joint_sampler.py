@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ....mcdm_core.product.evaluation import NoiseLevel
 from ..comfyui.latents import unframed
-from .joint_sample import JointSample
+from .joint_sample import JointState
 
 
 class _Around:
@@ -32,17 +32,17 @@ class JointSampler(_Around):
 
     Args:
         sampler: ComfyUI's SAMPLER.
-        sample: The samples of the run.
+        state: The state of the run.
         ahead: Gives the other spaces that have to be stepped from a noise level on, see `spaces_ahead`.
         noise_scale: The factor by which start noise is multiplied, because the sampler takes a joint sample for one of
             the reference's, and some flows scale noise by the size of samples.
     """
 
     def __init__(
-        self, sampler: Any, sample: JointSample, ahead: Callable[[NoiseLevel], list[int]], noise_scale: float = 1.0
+        self, sampler: Any, state: JointState, ahead: Callable[[NoiseLevel], list[int]], noise_scale: float = 1.0
     ):
         super().__init__(sampler)
-        self._sample = sample
+        self._state = state
         self._ahead = ahead
         self._noise_scale = noise_scale
 
@@ -58,50 +58,50 @@ class JointSampler(_Around):
         disable_pbar: bool = False,
     ) -> Tensor:
         """The reference's samples alone, from the arguments of ComfyUI's SAMPLER."""
-        held, joint = self._sample, self._sample.spaces.joint
-        latents = [*held.latents]
-        noises = held.noise_with(unframed(noise))
+        state, joint = self._state, self._state.spaces.joint
+        latents = [*state.latents]
+        noises = state.noise_with(unframed(noise))
         if latent_image is not None:
             latents[0] = unframed(latent_image).to(noise)
         divided = [latent / scale for latent, scale in zip(latents, joint.scales, strict=True)]
         mask = denoise_mask
         if mask is not None:
-            mask = joint.pack([held.mask_of(index, mask) for index in range(len(joint.spaces))])
+            mask = joint.pack([state.mask_of(index, mask) for index in range(len(joint.spaces))])
 
         def report(step: int, denoised: Tensor, x: Tensor, total: int) -> None:
             if callback is not None:
-                callback(step, self._reference(denoised, noise), self._reference(x, noise), total)
+                callback(step, self._reference_part(denoised, noise), self._reference_part(x, noise), total)
 
-        model = JointModel(model_wrap, held, self._ahead, noise.ndim)
+        guider = JointGuider(model_wrap, state, self._ahead, noise.ndim)
         packed = self._noise_scale * joint.pack(noises)
-        made = self._inside.sample(model, sigmas, extra_args, report, packed, joint.pack(divided), mask, disable_pbar)
-        return self._reference(made, noise)
+        made = self._inside.sample(guider, sigmas, extra_args, report, packed, joint.pack(divided), mask, disable_pbar)
+        return self._reference_part(made, noise)
 
-    def _reference(self, packed: Tensor, like: Tensor) -> Tensor:
-        return self._sample.spaces.joint.unpack(packed)[0].reshape(like.shape)
+    def _reference_part(self, packed: Tensor, like: Tensor) -> Tensor:
+        return self._state.spaces.joint.unpack(packed)[0].reshape(like.shape)
 
 
-class JointModel(_Around):
+class JointGuider(_Around):
     """What a sampler calls: x0 of all parts, by way of the guider, which sees the reference's part.
 
     Args:
         guider: The guider, whose attributes this has, too.
-        sample: The samples of the run.
+        state: The state of the run.
         ahead: Gives the other spaces that have to be stepped from a noise level on, see `spaces_ahead`.
         ndim: Number of dimensions of the reference's samples.
     """
 
-    def __init__(self, guider: Any, sample: JointSample, ahead: Callable[[NoiseLevel], list[int]], ndim: int):
+    def __init__(self, guider: Any, state: JointState, ahead: Callable[[NoiseLevel], list[int]], ndim: int):
         super().__init__(guider)
-        self._sample = sample
+        self._state = state
         self._ahead = ahead
         self._ndim = ndim
 
     def __call__(self, x: Tensor, sigma: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Predict x0/κ of all parts of a joint sample, shape (B, 1, N); other arguments are for the guider."""
-        joint = self._sample.spaces.joint
+        joint = self._state.spaces.joint
         parts = joint.unpack(x)
-        self._sample.parts[:] = parts
+        self._state.parts[:] = parts
         own = parts[0].unsqueeze(2) if self._ndim == 5 else parts[0]
         combined = unframed(self._inside(own, sigma, *args, **kwargs))
         carried = joint.from_reference(combined, self._ahead(NoiseLevel(sigma)))

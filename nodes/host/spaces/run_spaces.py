@@ -46,10 +46,10 @@ def space_indices(experts: Experts) -> list[int]:
 def _share_space(first: ExpertInput, second: ExpertInput) -> bool:
     if not same_space(format_of(first.model), format_of(second.model)):
         return False
-    models = first.model.model, second.model.model
-    if not all(isinstance(model, ExpertModel) and model.makes_pictures for model in models):
+    networks = first.model.model, second.model.model
+    if not all(isinstance(network, ExpertModel) and network.makes_pictures for network in networks):
         return True  # ComfyUI's models of pixels draw in any size, that of the LATENT
-    return models[0].image_size == models[1].image_size
+    return networks[0].image_size == networks[1].image_size
 
 
 def same_space(first: Any, second: Any) -> bool:
@@ -111,24 +111,18 @@ class RunSpaces:
         return JointSpaces([self._space(index) for index in range(len(self.firsts))])
 
     @cached_property
-    def _vaes(self) -> list[Any]:
-        """The first VAE that an expert of each of several spaces has."""
-        pairs = [*zip(self.indices, self._experts, strict=True)]
-        return [
-            next(expert.vae for own, expert in pairs if own == index and expert.vae is not None)
-            for index in range(len(self.firsts) if self.are_several else 0)
-        ]
+    def _coders(self) -> list[PictureCoder]:
+        """The coder of each of several spaces, by the first VAE that an expert of it has; none in one."""
+        vaes: dict[int, Any] = {}
+        for index, expert in zip(self.indices, self._experts, strict=True):
+            if self.are_several and expert.vae is not None:
+                vaes.setdefault(index, expert.vae)
+        return [PictureCoder(vaes[index], format_of(self.firsts[index].model)) for index in sorted(vaes)]
 
     @property
     def vaes(self) -> list[ModelPatcher]:
         """The VAE of each of several spaces, as ComfyUI loads it; none in one."""
-        return [vae.patcher for vae in self._vaes]
-
-    @cached_property
-    def _coders(self) -> list[PictureCoder]:
-        """The coder of each of several spaces."""
-        formats = [format_of(expert.model) for expert in self.firsts] if self._vaes else []
-        return [PictureCoder(vae, latent_format) for vae, latent_format in zip(self._vaes, formats, strict=True)]
+        return [coder.vae.patcher for coder in self._coders]
 
     def memory(self) -> float:
         """Bytes that the largest of the maps between spaces takes, for one picture."""
@@ -195,14 +189,13 @@ class RunSpaces:
         return self.joint.spaces[self.index_of(patcher)]
 
     def _space(self, index: int) -> Space:
-        expert, vae = self.firsts[index], self._vaes[index]
+        expert, coder = self.firsts[index], self._coders[index]
         latent_format = format_of(expert.model)
-        ratio = vae.spacial_compression_decode()
+        ratio = coder.vae.spacial_compression_decode()
         step = math.lcm(ratio, 1 if isinstance(expert.model.model, ExpertModel) else STEP)
         pixels = ratio * self._size[0], ratio * self._size[1]
         if index > 0:
             pixels = size_like(self._size, native_side(expert.model), step)
-        coder = self._coders[index]
         shape = latent_format.latent_channels, pixels[0] // ratio, pixels[1] // ratio
         return Space(shape, pixels, coder.decode, coder.encode, 2 if isinstance(latent_format, _PATCHED) else 1)
 

@@ -18,12 +18,12 @@ from ..chain.expert_chain import ExpertInput, Experts
 from ..comfyui.devices import copies_of
 from .differences import (
     controlnets_of,
+    copies_parameters,
     replaced_layers,
     same_but_for_patches,
     same_options,
+    same_parameters,
     same_patches,
-    same_weights,
-    takes_weights,
     without_injections,
 )
 from .low_rank import LowRank
@@ -53,53 +53,45 @@ def adapter_groups(experts: Experts) -> list[AdapterGroup]:
 
     The weights of all other MODELs are exchanged.
     """
-    apart = {expert.model for expert in experts if _needs_weights(expert)}
+    apart = {expert.model for expert in experts if _needs_own_parameters(expert)}
     alike: list[list[ModelPatcher]] = []
-    for model in dict.fromkeys(expert.model for expert in experts):
-        if model not in apart and _is_fit(model):
-            group = next((group for group in alike if _differ_in_patches(group[0], model)), None)
+    for patcher in dict.fromkeys(expert.model for expert in experts):
+        if patcher not in apart and _is_fit(patcher):
+            group = next((group for group in alike if _differ_in_patches(group[0], patcher)), None)
             if group is None:
-                alike.append([model])
+                alike.append([patcher])
             else:
-                group.append(model)
+                group.append(patcher)
     with without_injections([expert.model for expert in experts]):
         return [group for group in map(_group, alike) if group is not None]
 
 
-def asked_models(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:
+def asked_patchers(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:
     """The MODEL to ask in place of each: the first that gives the same predictions, so that both run in one batch."""
     hooked = {expert.model for expert in experts if has_hooks(expert)}
     asked: dict[ModelPatcher, ModelPatcher] = {}
-    for expert in experts:
-        model = expert.model
-        alike = (first for first in asked.values() if not hooked & {first, model} and _predict_the_same(first, model))
-        asked.setdefault(model, next(alike, model))
+    for patcher in dict.fromkeys(expert.model for expert in experts):
+        unhooked = (first for first in asked.values() if not hooked & {first, patcher})
+        alike = (first for first in unhooked if same_parameters(first, patcher) and same_options(first, patcher))
+        asked[patcher] = next(alike, patcher)
     return asked
 
 
-def _predict_the_same(first: ModelPatcher, second: ModelPatcher) -> bool:
-    """Whether two MODELs give the same predictions: one network, the same weights, and the same options around it.
-
-    Hooks on guidance may differ.
-    """
-    return first is second or (same_weights(first, second) and same_options(first, second))
+def _needs_own_parameters(expert: ExpertInput) -> bool:
+    """Whether a hook or ControlNet in an expert's conditioning changes or copies the parameters of its MODEL."""
+    return has_hooks(expert) or any(copies_parameters(control) for _, control in controlnets_of(expert))
 
 
-def _needs_weights(expert: ExpertInput) -> bool:
-    """Whether a hook or ControlNet in an expert's conditioning changes or takes the weights of its MODEL."""
-    return has_hooks(expert) or any(takes_weights(control) for _, control in controlnets_of(expert))
-
-
-def _is_fit(model: ModelPatcher) -> bool:
+def _is_fit(patcher: ModelPatcher) -> bool:
     """Whether only patches change the MODEL's weights, and no node wraps, compiles or replaces its layers."""
-    compiled = any(_COMPILED in wrappers for wrappers in model.wrappers.values())
+    compiled = any(_COMPILED in wrappers for wrappers in patcher.wrappers.values())
     return not (
         compiled
-        or model.weight_wrapper_patches
-        or any(model.injections.values())
-        or model.get_all_callbacks(CallbacksMP.ON_LOAD)
-        or copies_of(model)
-        or replaced_layers(model)
+        or patcher.weight_wrapper_patches
+        or any(patcher.injections.values())
+        or patcher.get_all_callbacks(CallbacksMP.ON_LOAD)
+        or copies_of(patcher)
+        or replaced_layers(patcher)
     )
 
 
@@ -108,24 +100,24 @@ def _differ_in_patches(first: ModelPatcher, second: ModelPatcher) -> bool:
     return same_casts and same_but_for_patches(first, second) and same_options(first, second)
 
 
-def _group(models: list[ModelPatcher]) -> AdapterGroup | None:
+def _group(patchers: list[ModelPatcher]) -> AdapterGroup | None:
     """The group of the MODELs whose adapters can be added row by row; None where no adapter is left to add."""
     while True:
-        common = _common(models)
-        attempts = {model: _additions(model, common) for model in models}
-        additions = {model: by_layer for model, by_layer in attempts.items() if by_layer is not None}
-        if len(additions) == len(models):
+        common = _common(patchers)
+        attempts = {patcher: _additions(patcher, common) for patcher in patchers}
+        additions = {patcher: by_layer for patcher, by_layer in attempts.items() if by_layer is not None}
+        if len(additions) == len(patchers):
             break
-        models = list(additions)  # fewer MODELs may have more patches in common
-    base = next((each for each in _candidates(models) if _has_only(each, common)), None)
+        patchers = list(additions)  # fewer MODELs may have more patches in common
+    base = next((each for each in _candidates(patchers) if _has_only(each, common)), None)
     return None if base is None or not any(additions.values()) else AdapterGroup(base, additions)
 
 
-def _common(models: Sequence[ModelPatcher]) -> Patches:
+def _common(patchers: Sequence[ModelPatcher]) -> Patches:
     """For each key the patches with which the lists of all MODELs begin."""
-    if not models:
+    if not patchers:
         return {}
-    first, others = models[0], models[1:]
+    first, others = patchers[0], patchers[1:]
     common = {
         key: patches[: min([len(patches), *(_common_length(patches, other.patches.get(key, ())) for other in others)])]
         for key, patches in first.patches.items()
@@ -135,42 +127,42 @@ def _common(models: Sequence[ModelPatcher]) -> Patches:
 
 def _common_length(first: Sequence[Patch], second: Sequence[Patch]) -> int:
     """The number of patches at the beginning of two lists that are the same objects, as those of clones are."""
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((index for index, (a, b) in pairs if a is not b), min(len(first), len(second)))
+    patches = enumerate(zip(first, second, strict=False))
+    return next((index for index, (a, b) in patches if a is not b), min(len(first), len(second)))
 
 
-def _candidates(models: Sequence[ModelPatcher]) -> Iterator[ModelPatcher]:
+def _candidates(patchers: Sequence[ModelPatcher]) -> Iterator[ModelPatcher]:
     """The MODELs, then the MODELs that they were cloned from and differ from in patches alone."""
-    yield from models
-    for model in models:
-        parent = model.parent
+    yield from patchers
+    for patcher in patchers:
+        parent = patcher.parent
         while parent is not None:
-            if _is_fit(parent) and _differ_in_patches(parent, model):
+            if _is_fit(parent) and _differ_in_patches(parent, patcher):
                 yield parent
             parent = parent.parent
 
 
-def _has_only(model: ModelPatcher, patches: Patches) -> bool:
-    own = {key: entries for key, entries in model.patches.items() if entries}
+def _has_only(patcher: ModelPatcher, patches: Patches) -> bool:
+    own = {key: entries for key, entries in patcher.patches.items() if entries}
     return own.keys() == patches.keys() and all(same_patches(own[key], patches[key]) for key in patches)
 
 
-def _additions(model: ModelPatcher, common: Patches) -> dict[str, Addition] | None:
+def _additions(patcher: ModelPatcher, common: Patches) -> dict[str, Addition] | None:
     """A MODEL's patches beside the common ones, by the names of the layers; None if rows can't have them apart."""
     layers: dict[str, Patches] = {}
-    for key, patches in model.patches.items():
+    for key, patches in patcher.patches.items():
         if left := patches[len(common.get(key, ())) :]:
             if any(map(_changes_shape, patches)):
                 return None
             path, _, name = key.rpartition(".")
             layers.setdefault(path, {})[name] = left
-    attempts = {path: _addition(model, path, patches) for path, patches in layers.items()}
+    attempts = {path: _addition(patcher, path, patches) for path, patches in layers.items()}
     additions = {path: addition for path, addition in attempts.items() if addition is not None}
     return additions if len(additions) == len(attempts) else None
 
 
-def _addition(model: ModelPatcher, path: str, patches: Patches) -> Addition | None:
-    layer = comfy.utils.get_attr(model.model, path) if path else model.model
+def _addition(patcher: ModelPatcher, path: str, patches: Patches) -> Addition | None:
+    layer = comfy.utils.get_attr(patcher.model, path) if path else patcher.model
     of_comfyui = isinstance(layer, comfy.ops.CastWeightBiasOp) and patches.keys() <= {"weight", "bias"}
     if not of_comfyui or any(getattr(layer, name, None) is None for name in patches):
         return None

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
-class SharedWeights:
+class SharedNetworks:
     """Lets networks answer as the MODELs cloned from them, and the networks of copies on further devices with them.
 
     Copies share a network where their MODELs were cloned after a split, to add a LoRA for one.
@@ -42,14 +42,14 @@ class SharedWeights:
     def __init__(self, names: dict[ModelPatcher, list[str]], groups: Sequence[AdapterGroup] = ()):
         self._names = names
         self._copies: dict[ModelPatcher, list[ModelPatcher]] = {}
-        self._of_copies: SharedWeights | None = None
+        self._of_copies: SharedNetworks | None = None
         self._adapters = [RowAdapters(group) for group in groups]
         by_network: dict[int, dict[ModelPatcher, str]] = {}
         for patcher, experts in names.items():
             clones = by_network.setdefault(id(patcher.model), {})
             clones.setdefault(self._base_of(patcher), " and ".join(experts))
             clones[patcher] = " and ".join(experts)
-        self._networks = {key: _network_of(clones) for key, clones in by_network.items()}
+        self._shared = {key: _shared_network(clones) for key, clones in by_network.items()}
 
     def asked_with(self, patcher: ModelPatcher) -> ModelPatcher:
         """The MODEL in whose batch another is asked; the same one where it has its own batch."""
@@ -58,49 +58,49 @@ class SharedWeights:
 
     def loaded(self, patcher: ModelPatcher) -> ModelPatcher:
         """The MODEL that is loaded for this one and all others of its network."""
-        return self._networks[id(patcher.model)].loaded
+        return self._shared[id(patcher.model)].loaded
 
     def memory(self, patcher: ModelPatcher) -> int:
         """Bytes beside the network that all MODELs of this one's network take together."""
-        patchers = self._networks[id(patcher.model)].patchers
+        patchers = self._shared[id(patcher.model)].patchers
         bases = dict.fromkeys(map(self._base_of, patchers))
         added = sum(each.nbytes() for each in self._adapters if each.base in bases)
         return memory_of_clones(list(bases)) + added
 
     def is_shared(self, patcher: ModelPatcher) -> bool:
         """Whether another MODEL of this run has the same network."""
-        return len(self._networks[id(patcher.model)].patchers) > 1
+        return len(self._shared[id(patcher.model)].patchers) > 1
 
     @contextmanager
     def loading(self) -> Iterator[None]:
         """Wraps ComfyUI's loading of the networks, once a run."""
         with ExitStack() as stack:
-            for network in self._networks.values():
-                stack.enter_context(network.loading())
+            for shared in self._shared.values():
+                stack.enter_context(shared.loading())
             yield
 
     def find_copies(self) -> None:
         """Find the copies of this run; call it after they are matched and loaded."""
         self._copies = {patcher: copies_of(patcher) for patcher in self._names}
         names = {copy: self._names[patcher] for patcher, copies in self._copies.items() for copy in copies}
-        self._of_copies = SharedWeights(names) if names else None
+        self._of_copies = SharedNetworks(names) if names else None
 
     def is_active(self, patcher: ModelPatcher) -> bool:
         """Whether the network has the weights that this MODEL needs."""
-        network = self._networks[id(patcher.model)]
-        return network.active is network.owner(self._base_of(patcher))
+        shared = self._shared[id(patcher.model)]
+        return shared.active is shared.owner(self._base_of(patcher))
 
     def has_objects_of(self, patcher: ModelPatcher) -> bool:
         """Whether the network has the objects that this MODEL replaces, such as its schedule."""
-        return same_objects(self._networks[id(patcher.model)].active.object_patches, patcher.object_patches)
+        return same_objects(self._shared[id(patcher.model)].active.object_patches, patcher.object_patches)
 
     def activate(self, patcher: ModelPatcher) -> None:
         """Let the network answer as this MODEL, and make it the one that hooks and callbacks are read from."""
-        self._networks[id(patcher.model)].activate(self._base_of(patcher))
+        self._shared[id(patcher.model)].activate(self._base_of(patcher))
         if self.is_shared(patcher):
             forget_prompts(patcher.model)
         for adapters in self._adapters:
-            if patcher in adapters.models and adapters.is_serving:
+            if patcher in adapters.patchers and adapters.is_serving:
                 adapters.answer_as(patcher)
             elif adapters.base.model is patcher.model:
                 adapters.pause()
@@ -112,14 +112,14 @@ class SharedWeights:
 
     def in_one_pass(
         self,
-        models: Sequence[ModelPatcher],
+        patchers: Sequence[ModelPatcher],
         options: dict[str, Any],
         make: Callable[[AbstractContextManager[None]], Result],
     ) -> Result | None:
         """Make a pass in which MODELs are asked together, see `asked_with`.
 
         Args:
-            models: The MODEL of each conditioning in the list for ComfyUI's batching.
+            patchers: The MODEL of each conditioning in the list for ComfyUI's batching.
             options: The model_options that the network is asked with.
             make: Makes the pass, within the context that it is given.
 
@@ -127,17 +127,17 @@ class SharedWeights:
             What `make` returns; None if the pass was given up and each MODEL is to be asked again in one of its own,
             which ends, since every time the MODELs go on in a dearer `Way`.
         """
-        self.activate(models[0])
-        adapters = self._adapters_of(models[0])
+        self.activate(patchers[0])
+        adapters = self._adapters_of(patchers[0])
         if adapters is None:
             return make(nullcontext())
         undo = undoing(options)
         try:
-            with adapters.adding(models):
-                return make(adapters.with_row_owners(options, models))
+            with adapters.adding(patchers):
+                return make(adapters.with_row_owners(options, patchers))
         except PassGivenUpError:
             undo()
-            drop_prefetched(models[0].model)  # of the pass that was given up
+            drop_prefetched(patchers[0].model)  # of the pass that was given up
             return None
 
     def as_model(self, patcher: ModelPatcher, function: Callable[[], Result]) -> Result:
@@ -155,8 +155,8 @@ class SharedWeights:
     def restore(self) -> None:
         """Leave every network as it was loaded; loads nothing, so it is safe after any failure."""
         with ExitStack() as stack:  # restores the others even where one fails
-            for network in self._networks.values():
-                stack.callback(network.restore)
+            for shared in self._shared.values():
+                stack.callback(shared.restore)
             for adapters in self._adapters:
                 stack.callback(adapters.remove)
             if self._of_copies is not None:
@@ -169,10 +169,10 @@ class SharedWeights:
 
     def _adapters_of(self, patcher: ModelPatcher) -> RowAdapters | None:
         """The row adapters that serve a MODEL; None where its weights are exchanged."""
-        return next((each for each in self._adapters if each.is_serving and patcher in each.models), None)
+        return next((each for each in self._adapters if each.is_serving and patcher in each.patchers), None)
 
 
-def _network_of(names: dict[ModelPatcher, str]) -> SharedNetwork:
+def _shared_network(names: dict[ModelPatcher, str]) -> SharedNetwork:
     """The network that some MODELs share, the first of which is loaded."""
     kind = DynamicNetwork if next(iter(names)).is_dynamic() else ClassicNetwork
     return kind(names)

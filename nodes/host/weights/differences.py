@@ -30,17 +30,17 @@ def memory_of_clones(patchers: Sequence[ModelPatcher]) -> int:
     if loaded.is_dynamic():
         return 0  # patches are applied as weights are fetched
     others: list[ModelPatcher] = []
-    weights = dict(loaded.model.named_parameters())
+    parameters = dict(loaded.model.named_parameters())
     for patcher in patchers[1:]:
-        if not any(same_weights(patcher, other) for other in (loaded, *others)):
+        if not any(same_parameters(patcher, other) for other in (loaded, *others)):
             others.append(patcher)
-            keys = (changed_keys(loaded) | changed_keys(patcher)) & weights.keys()
-            size += sum(weights[key].nbytes for key in keys)
+            keys = (changed_keys(loaded) | changed_keys(patcher)) & parameters.keys()
+            size += sum(parameters[key].nbytes for key in keys)
     return size
 
 
-def same_weights(first: ModelPatcher, second: ModelPatcher) -> bool:
-    """Whether two MODELs have one network, with the same weights and objects in it."""
+def same_parameters(first: ModelPatcher, second: ModelPatcher) -> bool:
+    """Whether two MODELs have one network, with the same parameters and objects in it."""
     if first is second:
         return True
     same_patches = first.patches_uuid == second.patches_uuid or not (first.patches or second.patches)
@@ -166,8 +166,8 @@ def controlnets_of(expert: ExpertInput) -> Iterator[tuple[str, ControlBase]]:
                 control = control.previous_controlnet
 
 
-def takes_weights(control: ControlBase) -> bool:
-    """Whether a ControlNet copies weights from the network that it steers, as a control LoRA does."""
+def copies_parameters(control: ControlBase) -> bool:
+    """Whether a ControlNet copies parameters of the network that it steers, as a control LoRA does."""
     return type(control).pre_run not in (ControlBase.pre_run, ControlNet.pre_run)
 
 
@@ -179,9 +179,9 @@ def device_of_controlnet(control: ControlBase) -> torch.device:
 
 def prepared_alike(control: ControlBase, first: ModelPatcher, second: ModelPatcher) -> bool:
     """Whether either MODEL prepares a ControlNet alike for a run: with one schedule and, if it copies any, weights."""
-    schedules = [patcher.get_model_object("model_sampling") for patcher in (first, second)]
+    model_samplings = [patcher.get_model_object("model_sampling") for patcher in (first, second)]
     return (
         first.model is second.model
-        and schedules[0] is schedules[1]
-        and (not takes_weights(control) or same_weights(first, second))
+        and model_samplings[0] is model_samplings[1]
+        and (not copies_parameters(control) or same_parameters(first, second))
     )

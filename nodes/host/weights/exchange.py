@@ -15,7 +15,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import nn
 
 from ..comfyui.network_calls import forget_prompts
-from .differences import changed_keys, same_weights, why_reloaded
+from .differences import changed_keys, same_parameters, why_reloaded
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class SharedNetwork(ABC):
     def __init__(self, names: dict[ModelPatcher, str]):
         self.patchers = list(names)
         self.loaded = self.active = self.patchers[0]
-        self.model = self.loaded.model
+        self.network = self.loaded.model
         self._names = names
         self._slots: list[Slot] = []
         self._kept: dict[int, Any] = {}  # by the id of a MODEL, what it keeps of its weights
@@ -51,7 +51,7 @@ class SharedNetwork(ABC):
     def owner(self, patcher: ModelPatcher) -> ModelPatcher:
         """The first MODEL with the same weights."""
         if id(patcher) not in self._owners:
-            self._owners[id(patcher)] = next(first for first in self.patchers if same_weights(first, patcher))
+            self._owners[id(patcher)] = next(first for first in self.patchers if same_parameters(first, patcher))
         return self._owners[id(patcher)]
 
     def activate(self, patcher: ModelPatcher) -> None:
@@ -79,9 +79,9 @@ class SharedNetwork(ABC):
             else:
                 self._unload()
             self.active = self.loaded
-        self.model.current_patcher = None
+        self.network.current_patcher = None
         if len(self.patchers) > 1:
-            forget_prompts(self.model)
+            forget_prompts(self.network)
         self._finish()
         self._last_placement = None
 
@@ -124,19 +124,19 @@ class SharedNetwork(ABC):
 
     def _placement(self) -> tuple:
         """A value that changes when ComfyUI moves or patches weights itself, to free memory during a run for one."""
-        model, injected = self.model, [patcher.is_injected for patcher in self.patchers]
-        return model.current_weight_patches_uuid, model.model_loaded_weight_memory, model.device, injected
+        network, injected = self.network, [patcher.is_injected for patcher in self.patchers]
+        return network.current_weight_patches_uuid, network.model_loaded_weight_memory, network.device, injected
 
     def _warn_of_loading(self, patcher: ModelPatcher) -> None:
         if self._warned:
             return
         self._warned = True
-        pair = (self.active, patcher)
-        reasons = [f"{self._names[each]} {self._why_reloaded[each]}" for each in pair if each in self._why_reloaded]
+        both = (self.active, patcher)
+        reasons = [f"{self._names[each]} {self._why_reloaded[each]}" for each in both if each in self._why_reloaded]
         logger.warning(
             "%s and %s share one network, and it is loaded anew for each at every step, which is slow, because %s; "
             "give one of them a copy of the checkpoint's file.",
-            *(self._names[each] for each in pair),
+            *(self._names[each] for each in both),
             " and ".join(reasons) or "they cast weights differently",
         )
 

@@ -21,8 +21,8 @@ class _Backup(NamedTuple):
     inplace_update: bool
 
 
-class _Weights(NamedTuple):
-    """The weights in which one MODEL differs from others on its network; lists have one entry per slot."""
+class _KeptParameters(NamedTuple):
+    """The parameters in which one MODEL differs from others on its network; lists have one entry per slot."""
 
     parameters: list[nn.Parameter]
     functions: list[list | None]
@@ -38,7 +38,7 @@ class ClassicNetwork(SharedNetwork):
     backups are exchanged with them, so that they fit whichever MODEL is active.
     """
 
-    _kept: dict[int, _Weights]
+    _kept: dict[int, _KeptParameters]
 
     def __init__(self, names: dict[ModelPatcher, str]):
         super().__init__(names)
@@ -74,8 +74,8 @@ class ClassicNetwork(SharedNetwork):
         previous.unpatch_hooks()
         if self._memory is None:
             # One byte more, since ComfyUI loads only weights that take less than the memory it is given.
-            taken = self.model.model_loaded_weight_memory + self.model.model_offload_buffer_memory
-            self._memory = taken + 1 if self.model.model_lowvram else _FULL_LOAD
+            taken = self.network.model_loaded_weight_memory + self.network.model_offload_buffer_memory
+            self._memory = taken + 1 if self.network.model_lowvram else _FULL_LOAD
         previous.unpatch_model(previous.offload_device)
         self._forget()
         patcher.partially_load(patcher.load_device, self._memory)
@@ -88,36 +88,30 @@ class ClassicNetwork(SharedNetwork):
             self.loaded.eject_model()  # ComfyUI has injected its layers if it has loaded it anew
             self._reload(self.active, self.active)
 
-    def _take(self, patcher: ModelPatcher) -> _Weights:
-        weights = _Weights(
+    def _take(self, patcher: ModelPatcher) -> _KeptParameters:
+        kept = _KeptParameters(
             [slot.parameter for slot in self._slots],
             [_functions(slot) for slot in self._slots],
             dict(patcher.backup),
             dict(patcher.hook_backup),
-            self.model.current_weight_patches_uuid,
+            self.network.current_weight_patches_uuid,
         )
         patcher.backup.clear()  # clones share these dictionaries
         patcher.hook_backup.clear()
-        return weights
+        return kept
 
-    def _put(self, patcher: ModelPatcher, weights: _Weights) -> None:
-        for slot, parameter, functions in zip(self._slots, weights.parameters, weights.functions, strict=True):
+    def _put(self, patcher: ModelPatcher, kept: _KeptParameters) -> None:
+        for slot, parameter, functions in zip(self._slots, kept.parameters, kept.functions, strict=True):
             slot.parameter = parameter
             if functions is not None:
                 _set_functions(slot, functions)
-        for backup, entries in ((patcher.backup, weights.backup), (patcher.hook_backup, weights.hook_backup)):
+        for backup, entries in ((patcher.backup, kept.backup), (patcher.hook_backup, kept.hook_backup)):
             backup.clear()
             backup.update(entries)
-        self.model.current_weight_patches_uuid = weights.patches_uuid
+        self.network.current_weight_patches_uuid = kept.patches_uuid
 
-    def _make(self, patcher: ModelPatcher, previous: ModelPatcher, theirs: _Weights) -> None:
-        """Put in the weights of a MODEL for the first time.
-
-        Args:
-            patcher: The MODEL.
-            previous: The one whose weights are in place.
-            theirs: The weights in place, without hooks.
-        """
+    def _make(self, patcher: ModelPatcher, previous: ModelPatcher, theirs: _KeptParameters) -> None:
+        """Put in the weights of a MODEL for the first time, made of those of the previous one without its hooks."""
         hooked = hooked_keys(patcher)
         own = hooked_keys(previous)
         for slot, parameter in zip(self._slots, theirs.parameters, strict=True):
@@ -136,7 +130,7 @@ class ClassicNetwork(SharedNetwork):
             if _functions(slot) is not None and not _in_memory(slot):
                 _set_functions(slot, [patch_in_use(patcher, key)] if key in patcher.patches else [])
         move_objects(patcher)
-        self.model.current_weight_patches_uuid = patcher.patches_uuid
+        self.network.current_weight_patches_uuid = patcher.patches_uuid
 
 
 def _in_memory(slot: Slot) -> bool:

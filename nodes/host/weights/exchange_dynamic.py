@@ -42,8 +42,8 @@ class DynamicNetwork(SharedNetwork):
             self.patchers[0].restore_loaded_backups()
         yield
         self._drop_buffer_backups()
-        if any(map(_injections_on_weights, self.patchers)):
-            self._invalidate_all()  # the pages may belong to a MODEL that differs in injections alone
+        if any(map(_injections_on_parameters, self.patchers)):
+            invalidate_pages(self.network)  # the pages may belong to a MODEL that differs in injections alone
 
     def _exchange(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         """Put in the patches and objects of a MODEL, and invalidate the pages of the weights that they change."""
@@ -65,8 +65,8 @@ class DynamicNetwork(SharedNetwork):
         self._forget()
         previous.eject_model()
         previous.restore_loaded_backups()  # while their objects are in place, see `loading`
-        if not _same_on_weights(previous, patcher):
-            self._invalidate_all()
+        if not _same_injections(previous, patcher):
+            invalidate_pages(self.network)
         patcher.partially_load(patcher.load_device)
         self._drop_buffer_backups()
 
@@ -104,9 +104,9 @@ class DynamicNetwork(SharedNetwork):
                 del slot.module._v
                 _invalidate(slot.module)
                 path = slot.key.rpartition(".")[0]
-                for name, weight in slot.module.named_parameters(prefix=path, recurse=False):
+                for name, parameter in slot.module.named_parameters(prefix=path, recurse=False):
                     active.patch_weight_to_device(name, device_to=active.load_device, force_cast=True)
-                    self.model.model_loaded_weight_memory += weight.nbytes
+                    self.network.model_loaded_weight_memory += parameter.nbytes
         return slots
 
     def _put(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
@@ -118,13 +118,9 @@ class DynamicNetwork(SharedNetwork):
                 _invalidate(slot.module)
             else:
                 slot.parameter = content
-        if not _same_on_weights(previous, patcher):
-            self._invalidate_all()
-        self.model.current_weight_patches_uuid = patcher.patches_uuid
-
-    def _invalidate_all(self) -> None:
-        """Invalidate all pages, since nothing tells which weights an injection changes in them."""
-        invalidate_pages(self.model)
+        if not _same_injections(previous, patcher):
+            invalidate_pages(self.network)  # nothing tells which weights an injection changes in them
+        self.network.current_weight_patches_uuid = patcher.patches_uuid
 
     def _make(self, slot: Slot, patcher: ModelPatcher) -> Any:
         """The content of a slot for a MODEL: the patch of a weight that is fetched, or the patched weight itself."""
@@ -134,12 +130,12 @@ class DynamicNetwork(SharedNetwork):
             return slot.parameter  # ComfyUI doesn't patch it
         patched, slot.parameter = slot.parameter, patcher.backup[slot.key].weight
         try:
-            weight = patcher.patch_weight_to_device(
+            parameter = patcher.patch_weight_to_device(
                 slot.key, device_to=patcher.load_device, return_weight=True, force_cast=True
             )
         finally:
             slot.parameter = patched
-        return nn.Parameter(weight, requires_grad=False)
+        return nn.Parameter(parameter, requires_grad=False)
 
     def _drop_buffer_backups(self) -> None:
         """Let buffers of objects that differ between the MODELs stay on the device, which costs little memory."""
@@ -175,10 +171,10 @@ def _content(slot: Slot) -> Any:
     return getattr(slot.module, _patch_attribute(slot)) if _is_fetched(slot) else slot.parameter
 
 
-def _injections_on_weights(patcher: ModelPatcher) -> dict[str, Any]:
-    """A MODEL's injections, but for those that are known to change no weight."""
+def _injections_on_parameters(patcher: ModelPatcher) -> dict[str, Any]:
+    """A MODEL's injections, but for those that are known to change no parameter."""
     return {key: tuple(each) for key, each in patcher.injections.items() if each and key != _BYPASS}
 
 
-def _same_on_weights(first: ModelPatcher, second: ModelPatcher) -> bool:
-    return _injections_on_weights(first) == _injections_on_weights(second)
+def _same_injections(first: ModelPatcher, second: ModelPatcher) -> bool:
+    return _injections_on_parameters(first) == _injections_on_parameters(second)

@@ -25,16 +25,22 @@ class LowRank:
 
     Args:
         module: The layer.
-        weight: ComfyUI's patches of its weight, all of them plain LoRAs, see `of`.
-        bias: Patches of its bias, all plain differences.
+        weight_patches: ComfyUI's patches of its weight, all of them plain LoRAs, see `of`.
+        bias_patches: Patches of its bias, all plain differences.
         fallback: Serves calls with more arguments than the input, which may change the layer's computation.
     """
 
-    def __init__(self, module: nn.Module, weight: Sequence[Patch], bias: Sequence[Patch], fallback: PatchedPass):
+    def __init__(
+        self,
+        module: nn.Module,
+        weight_patches: Sequence[Patch],
+        bias_patches: Sequence[Patch],
+        fallback: PatchedPass,
+    ):
         self._shape = shape_of(module)
         self._groups = getattr(module, "groups", 1)
-        self._weight = weight
-        self._bias = bias
+        self._weight_patches = weight_patches
+        self._bias_patches = bias_patches
         self._fallback = fallback
         self._kept: dict[tuple, tuple[Tensor | None, ...]] = {}
 
@@ -47,21 +53,21 @@ class LowRank:
             patches: ComfyUI's patches by the name of the parameter, "weight" or "bias".
             fallback: The same patches, applied to the weights.
         """
-        weight, bias = patches.get("weight", ()), patches.get("bias", ())
+        weight_patches, bias_patches = patches.get("weight", ()), patches.get("bias", ())
         if not is_linear(module) and convolution_of(module) is None:
             return None
         if getattr(module, "pre_quant_scale", None) is not None:  # the layer scales its input before the weight
             return None
         shape, groups = shape_of(module), getattr(module, "groups", 1)
-        of_this_form = all(_is_lora(patch, shape, groups) for patch in weight) and all(
-            _is_difference(patch, shape[0]) for patch in bias
+        of_this_form = all(_is_lora(patch, shape, groups) for patch in weight_patches) and all(
+            _is_difference(patch, shape[0]) for patch in bias_patches
         )
-        return cls(module, weight, bias, fallback) if of_this_form else None
+        return cls(module, weight_patches, bias_patches, fallback) if of_this_form else None
 
     def nbytes(self, dtype: torch.dtype) -> int:
         """Bytes that it keeps during a run, for inputs of this dtype."""
-        size = sum(self._rank(patch) * (self._shape[0] + math.prod(self._shape[1:])) for patch in self._weight)
-        return dtype.itemsize * (size + (self._shape[0] if self._bias else 0))
+        size = sum(self._rank(patch) * (self._shape[0] + math.prod(self._shape[1:])) for patch in self._weight_patches)
+        return dtype.itemsize * (size + (self._shape[0] if self._bias_patches else 0))
 
     def add(self, module: Any, args: tuple, kwargs: dict[str, Any], output: Tensor, rows: slice) -> Tensor:
         """Add to rows of a layer's output, in place.
@@ -104,16 +110,16 @@ class LowRank:
     def _cast(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor | None, ...]:
         down = up = bias = None
         exact = float_type(dtype)
-        if self._weight:
-            pairs = [self._pair(patch, device, exact) for patch in self._weight]
-            down, up = torch.cat([down for down, _ in pairs]), torch.cat([up for _, up in pairs], dim=1)
+        if self._weight_patches:
+            factors = [self._down_and_up(patch, device, exact) for patch in self._weight_patches]
+            down, up = torch.cat([down for down, _ in factors]), torch.cat([up for _, up in factors], dim=1)
             down = down.repeat(self._groups, *[1] * (down.ndim - 1)).to(dtype)
             up = up.reshape(*up.shape, *[1] * (down.ndim - 2)).to(dtype)
-        if self._bias:
-            bias = sum(patch[0] * patch[1][1][0].to(device, exact) for patch in self._bias).to(dtype)
+        if self._bias_patches:
+            bias = sum(patch[0] * patch[1][1][0].to(device, exact) for patch in self._bias_patches).to(dtype)
         return down, up, bias
 
-    def _pair(self, patch: Patch, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def _down_and_up(self, patch: Patch, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """One LoRA's down, shape (r, in, …), and up, shape (out, r), with its strength; 0 outside its slice."""
         strength, adapter, _, offset, _ = patch
         up, down, alpha, mid, *_ = adapter.weights

@@ -75,9 +75,9 @@ class PatchedPass:
 
 
 class _PatchFunction:
-    """Patches a weight each time a layer fetches it, as ComfyUI's `LowVramPatch`, but never in place.
+    """Patches a parameter each time a layer fetches it, as ComfyUI's `LowVramPatch`, but never in place.
 
-    The fetched tensor may be the weight itself. It patches in float32, as ComfyUI patches weights in memory.
+    The fetched tensor may be the parameter itself. It patches in float32, as ComfyUI patches parameters in memory.
 
     Attributes:
         used: Whether a layer has called it since this was last reset.
@@ -89,15 +89,16 @@ class _PatchFunction:
         self._key = key
         self._kept: dict[torch.device, list[Patch]] = {}
 
-    def __call__(self, weight: Tensor) -> Tensor:
+    def __call__(self, parameter: Tensor) -> Tensor:
         self.used = True
-        if weight.device not in self._kept:
+        device = parameter.device
+        if device not in self._kept:
             with outside_memory_graph():
-                self._kept[weight.device] = [(s, _moved(v, weight.device), *rest) for s, v, *rest in self._patches]
-        dtype = float_type(weight.dtype)
-        exact = weight.to(dtype, copy=True)
-        patches = self._kept[weight.device]
-        return comfy.lora.calculate_weight(patches, exact, self._key, intermediate_dtype=dtype).to(weight.dtype)
+                self._kept[device] = [(s, _moved(v, device), *rest) for s, v, *rest in self._patches]
+        dtype = float_type(parameter.dtype)
+        exact = parameter.to(dtype, copy=True)
+        patches = self._kept[device]
+        return comfy.lora.calculate_weight(patches, exact, self._key, intermediate_dtype=dtype).to(parameter.dtype)
 
     @property
     def nbytes(self) -> int:

@@ -89,13 +89,13 @@ class RowAdapters:
 
     Attributes:
         base: The MODEL whose weights the network needs.
-        models: The MODELs that are served, in the order of the chain.
+        patchers: The MODELs that are served, in the order of the chain.
         way: How they are served; None until a pass has shown it.
     """
 
     def __init__(self, group: AdapterGroup):
         self.base = group.base
-        self.models = tuple(group.additions)
+        self.patchers = tuple(group.additions)
         self.way: Way | None = None
         self._additions = group.additions
         self._layers: list[WatchedLayer] = []
@@ -111,18 +111,18 @@ class RowAdapters:
     def nbytes(self) -> int:
         """Bytes that a run keeps beside the network."""
         dtype = self.base.get_model_object("manual_cast_dtype") or self.base.model_dtype()
-        apart = {model.patches_uuid: layers for model, layers in self._additions.items()}
+        apart = {patcher.patches_uuid: layers for patcher, layers in self._additions.items()}
         return sum(added.nbytes(dtype) for layers in apart.values() for added in layers.values())
 
-    def asked_with(self, model: ModelPatcher) -> ModelPatcher:
+    def asked_with(self, patcher: ModelPatcher) -> ModelPatcher:
         """The MODEL in whose batch another is asked."""
-        return self.models[0] if self.way is Way.TOGETHER else model
+        return self.patchers[0] if self.way is Way.TOGETHER else patcher
 
-    def answer_as(self, model: ModelPatcher) -> None:
+    def answer_as(self, patcher: ModelPatcher) -> None:
         """Add a MODEL's adapters to all rows; the base's weights have to be in place."""
         if not self._handles:
             self._attach()
-        self._owners = _RowOwners(((slice(None), model),))
+        self._owners = _RowOwners(((slice(None), patcher),))
 
     def pause(self) -> None:
         """Add no adapters."""
@@ -140,18 +140,18 @@ class RowAdapters:
         self._seen = _Seen()
 
     @contextmanager
-    def adding(self, models: Sequence[ModelPatcher]) -> Iterator[None]:
+    def adding(self, patchers: Sequence[ModelPatcher]) -> Iterator[None]:
         """Wraps a pass of some of the MODELs, or calls of single layers as one, as some families make before passes.
 
         Args:
-            models: The MODELs. The owners of the rows of several are known within `with_row_owners`.
+            patchers: The MODELs. The owners of the rows of several are known within `with_row_owners`.
 
         Raises:
             PassGivenUpError: If adapters were not added, or a layer's input doesn't have the rows of several MODELs.
         """
         before, seen = self._owners, _Seen()
         self._seen = seen
-        if len(set(models)) > 1:
+        if len(set(patchers)) > 1:
             self._owners = _UNKNOWN
         for layer in self._layers:
             layer.watch()
@@ -172,20 +172,22 @@ class RowAdapters:
         elif seen.is_called and self.way is None:
             self._go_on(Way.TOGETHER)
 
-    def with_row_owners(self, options: dict[str, Any], models: Sequence[ModelPatcher]) -> AbstractContextManager[None]:
+    def with_row_owners(
+        self, options: dict[str, Any], patchers: Sequence[ModelPatcher]
+    ) -> AbstractContextManager[None]:
         """While it lasts, the MODELs that own the rows are known in each call of the network.
 
         Args:
             options: The model_options that it is called with.
-            models: The MODEL of each conditioning in the list for ComfyUI's batching. If all are one MODEL, a node that
-                replaces the batching may call with more conditionings.
+            patchers: The MODEL of each conditioning in the list for ComfyUI's batching. If all are one MODEL, a node
+                that replaces the batching may call with more conditionings.
         """
-        alone = len(set(models)) == 1
+        alone = len(set(patchers)) == 1
 
         def with_owners(call: NetworkCall, args: dict[str, Any]) -> Tensor:
             before, self._seen.is_called = self._owners, True
             chunks = [0] * len(args["cond_or_uncond"]) if alone else args["cond_or_uncond"]
-            self._owners = _owners_of([models[chunk] for chunk in chunks], len(args["input"]))
+            self._owners = _owners_of([patchers[chunk] for chunk in chunks], len(args["input"]))
             try:
                 return call(args)
             finally:
@@ -196,9 +198,9 @@ class RowAdapters:
     def _attach(self) -> None:
         """Hook the layers; call it after the base is loaded, which may replace them."""
         by_layer: dict[str, dict[ModelPatcher, Addition]] = {}
-        for model, additions in self._additions.items():
+        for patcher, additions in self._additions.items():
             for path, addition in additions.items():
-                by_layer.setdefault(path, {})[model] = addition
+                by_layer.setdefault(path, {})[patcher] = addition
         for path, additions in by_layer.items():
             module = comfy.utils.get_attr(self.base.model, path)
             layer = WatchedLayer(path, module, parents_of(self.base.model, path), additions)
@@ -217,9 +219,9 @@ class RowAdapters:
             layer.is_called = True
             if not args:
                 raise NotAddedError(f"{layer.path} is given its input by name.")
-            for rows, model in owners.parts:
-                if model in layer.additions:
-                    output = layer.additions[model].add(module, args, kwargs, output, rows)
+            for rows, patcher in owners.parts:
+                if patcher in layer.additions:
+                    output = layer.additions[patcher].add(module, args, kwargs, output, rows)
             return output
 
         return hook
@@ -248,15 +250,15 @@ class RowAdapters:
             self.remove()
 
 
-def _owners_of(models: Sequence[ModelPatcher], rows: int) -> _RowOwners:
-    if len(set(models)) == 1:
-        return _RowOwners(((slice(None), models[0]),), rows)
-    size, left = divmod(rows, len(models))
+def _owners_of(patchers: Sequence[ModelPatcher], rows: int) -> _RowOwners:
+    if len(set(patchers)) == 1:
+        return _RowOwners(((slice(None), patchers[0]),), rows)
+    size, left = divmod(rows, len(patchers))
     if left:
-        raise _RowsUnknownError(f"{rows} rows can't be shared out among {len(models)} conditionings.")
+        raise _RowsUnknownError(f"{rows} rows can't be shared out among {len(patchers)} conditionings.")
     parts, start = [], 0
-    for model, chunks in groupby(models):
+    for patcher, chunks in groupby(patchers):
         stop = start + size * len(list(chunks))
-        parts.append((slice(start, stop), model))
+        parts.append((slice(start, stop), patcher))
         start = stop
     return _RowOwners(tuple(parts), rows)

@@ -157,7 +157,7 @@ def test_what_inspect_records_is_the_product(host, chain):
     arguments = (custom.Noise_RandomNoise(3), euler, SIGMAS, empty_latent(), "1, 2, 3")
     for step in host.pictures.recording.sample_recorded(experts, *arguments)[1].shown():
         combined = step.uncond + 1.5 * (step.cond[0] - step.uncond) + 2.0 * (step.cond[1] - step.uncond)
-        torch.testing.assert_close(step.product, combined, atol=1e-4 * combined.std().item(), rtol=0)
+        torch.testing.assert_close(step.denoised, combined, atol=1e-4 * combined.std().item(), rtol=0)
 
 
 def test_sweep(node, chain):

@@ -68,7 +68,7 @@ def test_predictions_are_those_of_each_expert_alone(load, chain, node, inputs, r
     (first, *_) = record(chain(hair, (skin, {"weight": 2.0})), inputs(batch=1), "first").shown()
     alone = [record(chain((expert, {"weight": 1.0})), inputs(batch=1), "first").shown()[0] for expert in (hair, skin)]
     for i in range(2):
-        torch.testing.assert_close(first.cond[i], alone[i].product, atol=1e-5, rtol=0)
+        torch.testing.assert_close(first.cond[i], alone[i].denoised, atol=1e-5, rtol=0)
 
 
 @pytest.mark.one_of(2)
@@ -81,7 +81,7 @@ def test_the_call_that_is_shown_is_the_one_that_the_sampler_reports(load, chain,
         assert [step.sigma for step in steps] == pytest.approx(SIGMAS[:3].tolist())
     for step in steps:
         combined = step.uncond + 1.5 * (step.cond[0] - step.uncond) + 2.0 * (step.cond[1] - step.uncond)
-        torch.testing.assert_close(step.product, combined.clamp(-1, 1), atol=1e-3, rtol=0)
+        torch.testing.assert_close(step.denoised, combined.clamp(-1, 1), atol=1e-3, rtol=0)
 
 
 def test_guidance_is_measured_where_the_picture_may_change(load, chain, inputs, record):
@@ -161,7 +161,7 @@ def test_steps_and_previews_reach_the_interface(load, chain, inputs, record, mon
     ],
 )
 def test_steps_shown(host, text, total, steps):
-    host.pictures.recording.check_shown_steps(text)
+    host.pictures.recording.parse_shown_steps(text)
     assert host.pictures.recording.shown_steps(text, total) == steps
 
 

@@ -46,7 +46,7 @@ def test_the_defaults_can_be_planned_at_every_noise_level(host, with_sweep, name
     """Masks, which reach every expert of a template at least in part, change nothing about that."""
     prompt, checks = with_sweep(name), host.prompt.chain_checks
     with queued(host, prompt):
-        sweep_node = host.prompt.queued_prompt.find_node("sweep")
+        sweep_node = host.prompt.queued_prompt.current_prompt().nodes["sweep"]
         chain = host.prompt.queued_chain.chain_of(sweep_node)
         experts = [replace(each, node=_without(each.node, "mask", "weight_curve")) for each in chain.experts]
         terms = [_term(checks, each) for each in experts]

@@ -139,9 +139,11 @@ def test_whatever_changes_samples_leaves_their_scores_behind(experts, sampled, c
 
 
 def test_scores_of_another_chain_do_not_count(experts, sampled, choose, caplog):
-    latent = sampled(experts())
+    others = experts()
+    latent = sampled(others)
     with caplog.at_level(logging.INFO, "mcdm_pack"), pytest.raises(ValueError, match=REFUSED):
         choose(experts(), latent)
+    assert list(others) != list(experts())  # of equal numbers, and still there
     assert "The samples carry scores of another chain of experts." in caplog.text
 
 

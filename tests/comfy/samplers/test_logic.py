@@ -42,7 +42,7 @@ def logic_loop(weights, own_null, **settings):
 
     def sample(model, x, sigmas, extra_args, callback, disable):
         seen = []
-        model.inner_model.product.watch(seen.append)
+        model.inner_model.product.observers.append(seen.append)
 
         def asked(x, sigma):
             model(x, x.new_full((len(x),), sigma), **extra_args)

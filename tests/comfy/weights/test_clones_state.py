@@ -105,7 +105,7 @@ def test_weights_that_comfyui_moves_in_the_middle_of_a_run(load, chain, guide, m
     def move(model, x, sigmas, extra_args, **kwargs):
         model(x, sigmas[0].expand(len(x)), **extra_args)  # both have been active
         guider = model.inner_model
-        guider.models.weights.activate(plain.model if moved == "plain" else lora.model)
+        guider.models.shared.activate(plain.model if moved == "plain" else lora.model)
         plain.model.partially_unload(torch.device("cpu"), plain.model.model_size() // 2)
         return sample_euler(model, x, sigmas, extra_args=extra_args, **kwargs)
 

@@ -152,7 +152,7 @@ def test_a_model_without_weights_is_no_model_to_sample(remote, load):
 
     served, model = remote("served"), remote("model")
     described = served.describe_model(load("hair").model)
-    patcher = model.remote_patcher(described, model.WorkerName("127.0.0.1:6379", "big"))
+    patcher = model.remote_patcher(described, remote("cluster").WorkerName("127.0.0.1:6379", "big"))
     assert model.is_remote(patcher)
     assert not list(patcher.model.parameters())
     assert module_size(patcher.model) < 20_000  # the noise levels
@@ -175,7 +175,7 @@ def test_what_a_worker_says_of_pairs_is_taken_over(remote, host, load, replaces,
     if replaces:
         there.add_object_patch("diffusion_model.forward", lambda x, *args, **kwargs: x)
     there.model_options["disable_cfg1_optimization"] = asks
-    here = model.remote_patcher(described_by(there), model.WorkerName("127.0.0.1:6379", "big"))
+    here = model.remote_patcher(described_by(there), remote("cluster").WorkerName("127.0.0.1:6379", "big"))
     assert pairs_of(there) == pairs_of(here) == expected
 
 
@@ -184,7 +184,7 @@ def test_what_a_worker_of_an_older_state_does_not_tell_is_named(remote, load):
     for name in described:
         told = {other: value for other, value in described.items() if other != name}
         with pytest.raises(ValueError, match=rf"Expected the worker big to tell {name} of its MODEL .*; use the same"):
-            model.remote_patcher(told, model.WorkerName("127.0.0.1:6379", "big"))
+            model.remote_patcher(told, remote("cluster").WorkerName("127.0.0.1:6379", "big"))
 
 
 def prompt_of(picture, expert_name="hair.safetensors", more=None):
@@ -465,7 +465,7 @@ def test_a_worker_is_asked_once_for_each_thing(remote, engine, small_experts, ba
         get_node = graph.__getitem__
 
     share = {"weight": 1.0, "reliability": 1.0, "start": 0.0, "end": 1.0}
-    where = remote("model").WorkerName("127.0.0.1:6379", f"of its own: {by_graph}")
+    where = remote("cluster").WorkerName("127.0.0.1:6379", f"of its own: {by_graph}")
     text = json.dumps(graph) if by_graph else ""
     expert = remote("node").remote_expert(Prompt, "expert 0", text, where, 5.0, share, None, ())
     assert calls == ["hello", *(["uploads"] * by_graph), "lacks", "store", *(["check"] * by_graph), "load"]

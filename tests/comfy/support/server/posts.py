@@ -53,7 +53,7 @@ def faults_of(host: Any, prompt: dict) -> dict[str, Any]:
 def apply_check(host: Any, check: Callable[..., Any], prompt: dict, node_id: str, *more: Any) -> Any:
     """The result of a check of one node of a prompt: mostly a fault, or None."""
     with queued(host, prompt):
-        return check(host.prompt.queued_prompt.find_node(node_id), *more)
+        return check(host.prompt.queued_prompt.current_prompt().nodes[node_id], *more)
 
 
 def posted(host: Any, node: Any, prompt: dict, node_id: str) -> bool | str:

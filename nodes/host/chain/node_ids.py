@@ -1,6 +1,6 @@
-"""The ids of this pack's nodes that checks of a prompt know by them; their schemas take them from here.
+"""The ids of this pack's nodes by which others know them.
 
-That of a method's node is its prefix and the method's name.
+Schemas take their ids from here. That of a method's node is its prefix and the method's name.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ def names(host, load, chain):
             str(place): {"class_type": "MCDM_Expert", "inputs": {}, "_meta": {"title": title}}
             for place, title in enumerate(titles)
         }
-        return host.pictures.shown_names.shown_names(experts, nodes)
+        return host.chain.titles.shown_names(experts, nodes)
 
     return of
 
