@@ -47,14 +47,11 @@ def distil(
     if resume not in (None, "state"):
         raise ValueError(f"A distillation goes on from its own state and not from {resume}; give --resume alone.")
     with run_folder(runs, recipe.config.name, resume, overwrite) as run:
-        load = functools.cache(lambda given: load_expert(_file_of(given, recipe.folder)))
-        student = load(recipe.student)
-        given = [prompt.conditions.get(STUDENT, ConditionRequest()) for prompt in recipe.prompts]
-        terms = [_term(each, load(each.expert), recipe) for each in recipe.experts]
+        terms, student, conditions = product_of(recipe)
         network = distil_product(
             terms,
             student,
-            _encoded(student, given) or Condition(),
+            conditions,
             run.path,
             recipe.config,
             rule=RULES[recipe.rule],
@@ -64,6 +61,20 @@ def distil(
         )
         save_lora(run.written, network, _card(recipe), recipe.half)
     return run.written
+
+
+def product_of(recipe: Recipe) -> tuple[list[Term], Expert, Condition]:
+    """The product that a configuration describes, its student, and what that is given; a row of each for each prompt.
+
+    Raises:
+        ValueError: An expert cannot read a prompt, or a file is none of its kind.
+        FileNotFoundError: There is no expert or LoRA of a name.
+    """
+    load = functools.cache(lambda given: load_expert(_file_of(given, recipe.folder)))
+    student = load(recipe.student)
+    given = [prompt.conditions.get(STUDENT, ConditionRequest()) for prompt in recipe.prompts]
+    terms = [_term(each, load(each.expert), recipe) for each in recipe.experts]
+    return terms, student, _encoded(student, given) or Condition()
 
 
 def _file_of(given: str, folder: Path) -> Path:

@@ -27,6 +27,7 @@ from mcdm_core.sampling.logic import sample_logic
 from mcdm_core.sampling.types import Sampler
 
 from ..baselines import load_gan
+from ..vaes import vae_of
 from .config import BATCH, NOT, NOTHING, Setting, TermConfig
 from .faces import MAPS
 from .held_out import HeldOut
@@ -34,7 +35,6 @@ from .jobs import Job, Samples, parts_of
 from .joint import sample_joint
 from .kinds import open_held_out
 from .rows import count_rows
-from .vaes import vae_of
 
 _NOISE_SEED = 1_000_000  # first seed of the noise that ancestral sampling adds; differs from the start noise's
 _NEXT_CANDIDATE = 10_000_000  # difference of seeds between two candidates of a picture

@@ -20,9 +20,9 @@ from mcdm_core.system.clusters import join_cluster
 from mcdm_core.system.formats import write_bytes
 from mcdm_core.system.writer import make_folder
 
+from ..vaes import vae_of
 from .drawing import drawn
 from .jobs import Job, Samples, keep
-from .vaes import vae_of
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("mcdm_core", "studies")

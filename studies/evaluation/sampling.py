@@ -18,10 +18,10 @@ from tqdm import tqdm
 from mcdm_core.system.writer import make_folder
 
 from ..data.faces import DRAWING_VERSION
+from ..vaes import vae_of
 from .config import BATCH, DataConfig, Setting
 from .drawing import drawn
 from .jobs import Job, Samples, batches_of, keep
-from .vaes import vae_of
 
 VERSION = 1  # counts changes to the drawing of samples; those of earlier versions are not used
 

@@ -6,6 +6,7 @@ from .animals import AnimalKind
 from .faces import FaceKind
 from .landscapes import LandscapeKind
 from .mixture_kind import MixtureKind
+from .product_kind import ProductKind
 
 KINDS: kinds.Kinds = {
     **kinds.KINDS,
@@ -13,4 +14,5 @@ KINDS: kinds.Kinds = {
     "faces": FaceKind,
     "landscapes": LandscapeKind,
     "animals": AnimalKind,
+    "product": ProductKind,
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 from mcdm_core.checkpoints import read_metadata
 from mcdm_core.checkpoints.autoencoders import find_vae_of
 
-_SHIPPED = Path(__file__).parents[2] / "vae"
+_SHIPPED = Path(__file__).parents[1] / "vae"
 
 
 @functools.cache
