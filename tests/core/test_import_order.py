@@ -66,6 +66,7 @@ LAYERS = {
         "metrics": 0,
         "files": 0,
         "gaussian": 0,
+        "vaes": 0,
     },
     "nodes": {"workers": 1, "host": 0},
     "nodes.host": {
@@ -267,3 +268,14 @@ def test_neither_the_core_nor_the_nodes_import_the_studies(folder):
         if other.split(".")[0] == "studies"
     ]
     assert importing == []
+
+
+def test_tests_import_nothing_relative_to_the_clones_folder():
+    # Its name may be no name of a package, as that of an unpacked archive isn't: "mcdm-main".
+    beyond = [
+        f"{file.relative_to(ROOT)}: {ast.unparse(node)}"
+        for file in sorted((ROOT / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level > len(file.relative_to(ROOT).parts) - 1
+    ]
+    assert beyond == []

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ....benchmarks.memory import Allocations
 from ..support.closeness import rounded
 
 SLACK = 1.05
@@ -83,6 +82,8 @@ def calls(cast):
 @pytest.mark.one_of(10)
 @pytest.mark.parametrize("name", CASTS)
 def test_the_peak_is_the_weights_and_one_pass(cast, run, calls, name):
+    from mcdm_pack.benchmarks.memory import Allocations
+
     experts = experts_of(cast, name)
     run(experts, shape := (1, 4, 16, 24))
     made = {(id(call.network), len(call.args[0])): call for call in calls}.values()

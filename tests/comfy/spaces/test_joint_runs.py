@@ -418,8 +418,8 @@ def test_a_seed_draws_every_space_and_leaves_the_global_one_alone(spaces, joint_
 @pytest.mark.parametrize("space", ["SD15", "Flux2"])
 def test_a_tiny_vae_takes_no_more_than_is_expected_of_it(pack, space):
     import comfy.latent_formats
+    from mcdm_pack.benchmarks.memory import Allocations
 
-    from ....benchmarks.memory import Allocations
     from ..support.oracle import joint
 
     channels = getattr(comfy.latent_formats, space)().latent_channels
