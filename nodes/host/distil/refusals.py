@@ -85,5 +85,6 @@ def check_levels(experts: Experts, sigmas: Tensor) -> None:
         got = f"{levels[0]:.4g}" if levels else "none"
         raise ValueError(
             f"Expected noise levels from the highest, {form.sigma_max:.4g}, down, since the LoRA learns to make "
-            f"pictures of noise alone, and got {got} as the first; set denoise of the scheduler to 1."
+            f"pictures of noise alone, and got {got} as the first; set denoise of the scheduler to 1, or "
+            "choose one that begins there, such as normal."
         )
