@@ -99,7 +99,10 @@ MISTAKES = {
     "memory": (short_of_memory, "Expected memory for a step of 2 samples of 4×8×12"),
     "lists": (lambda inputs: {**inputs, "positive": inputs["positive"] * 2}, "as chains of experts, 1, and got 2"),
     "steps": (lambda inputs: {**inputs, "steps": [0]}, "Expected 1 step or more and got 0"),
-    "levels": (lambda inputs: {**inputs, "sigmas": [inputs["sigmas"][0][-3:]]}, "choose one that begins there, such as normal"),
+    "levels": (
+        lambda inputs: {**inputs, "sigmas": [inputs["sigmas"][0][-3:]]},
+        "choose one that begins there, such as normal",
+    ),
 }
 
 

@@ -136,7 +136,8 @@ def whole(value: float) -> str:
 
 
 def of_table(row: str, measure: str = "Fréchet distance", of: str = "table1") -> str:
-    n = 1000 if of == "table1" and row.startswith((ONE, "(b) two experts, product, w = 1")) else 300
+    of_thousand = of == "table1" and row.startswith((ONE, AT_ONE)) and not row.endswith(UNEQUAL)
+    n = 1000 if of_thousand else 300
     return bracketed(of, row, measure, n, whole if measure == "Fréchet distance" else thousandths)
 
 
@@ -150,6 +151,10 @@ def of_two(faces: str, measure: str) -> str:
 
 def without_leading(way: str) -> str:
     return thousandths(measured("causes", f"uniform colours, {way}", "mIoU", 300))
+
+
+def of_causes(way: str) -> str:
+    return bracketed("causes", f"uniform colours, {way}", "Fréchet distance", 300, whole)
 
 
 def biased(column: str) -> str:
@@ -180,6 +185,7 @@ CAPTION, SCENES = "reliabilities as weights, maps to .9", "landscape to .6"
 FOUR, UNITED = "hair, skin, sketch and caption", "(b) two experts, product, w = 2"
 ENDS = [f"united, w = 3, reliability {reliability}" for reliability in (0, 0.5, 1)]
 ONE = "(a) one network,"
+UNEQUAL = "w = 1, a = 1 and 0"
 AT_ONE = "(b) two experts, product, w = 1"
 AVERAGED, ONE_NETWORK = "(b) two experts, averaged", "both LoRAs in one network"
 SDXLS, SDXL_LORAS = "two checkpoints of SDXL, 1024²", "two LoRAs on one checkpoint of SDXL, 1024²"
@@ -187,10 +193,11 @@ DISTILLED = "the product's LoRA"
 CLEANLY = f"{of_one_prompt('OR, λ = 1')} of 100 faces show one prompt cleanly; blended, {of_one_prompt('product')} do"
 SENTENCES = {
     "README": [
-        f"one pair's colours right in {percent(all_right('own nulls: Composite'))} of 300 cartoon faces, there "
+        f"both colours of the pair below right in {percent(all_right('own nulls: Composite'))} of 300 faces, there in "
         f"{percent(all_right(ONE_NETWORK))}",
-        f"likewise, [there {percent(measured('product_lora', DISTILLED, 'all right', 300))}]; no training",
-        f"likewise, there {one_after_other('hair', 'all right').partition(' [')[0]} or "
+        f"else [{percent(all_right('base null: product'))}] come out right",
+        f"the same, [there in {percent(measured('product_lora', DISTILLED, 'all right', 300))}]; no training",
+        f"the same, there in {one_after_other('hair', 'all right').partition(' [')[0]} or "
         f"{one_after_other('background', 'all right').partition(' [')[0]} by order",
         CLEANLY,
         f"{of_fewer_passes('time / plain')} of the time on these faces at 25 steps; 16 plain steps serve",
@@ -198,12 +205,12 @@ SENTENCES = {
         f"two SDXL checkpoints take {taken(SDXLS)}; on 8 GiB each step moves up to {moved_dynamically()}",
         "one network's product of two maps is nearer drawn faces than that network given both at once "
         f"({distance(f'{ONE} product, w = 1')} and {distance(f'{ONE} both maps at once, w = 1')}; features of our own, "
-        f"not FID; intervals overlap). Two networks' isn't ({distance('(b) two experts, product, w = 1')}).",
+        f"not FID; intervals overlap). Two networks' ties ({distance('(b) two experts, product, w = 1')}).",
         f"the product obeys the maps less (mIoU {obeyed(f'{ONE} product, w = 1')} and "
         f"{obeyed(f'{ONE} both maps at once, w = 1')} at weight 1)",
-        f"without these, {without_leading('product')} and {without_leading('both maps at once')}.",
-        f"in all four rows, and in [{percent(measured('reliabilities256', CAPTION, 'all attributes', 200))}] of 200 "
-        "others, each with another face's caption",
+        f"without these they tie ({without_leading('product')} and {without_leading('both maps at once')}).",
+        f"finds both right in [{percent(measured('reliabilities256', CAPTION, 'all attributes', 200))}] of 200 others, "
+        "each with another face's caption",
     ],
     "latent-spaces": [
         f"their mean IoU is {of_spaces('two spaces', 'mIoU')}, beside {of_spaces('one space', 'mIoU')} by experts of "
@@ -254,6 +261,11 @@ SENTENCES = {
         f"{of_table(f'{ONE} both maps at once, w = 1', of='table2')}; "
         f"mIoU {of_table(f'{ONE} product, w = 1', 'mIoU', 'table2')} and "
         f"{of_table(f'{ONE} both maps at once, w = 1', 'mIoU', 'table2')}.",
+        f"Distance {of_table(f'(b) two experts, product, {UNEQUAL}')} and "
+        f"{of_table(f'(b) two experts, own nulls, {UNEQUAL}')}; "
+        f"mIoU {of_table(f'(b) two experts, product, {UNEQUAL}', 'mIoU')} and "
+        f"{of_table(f'(b) two experts, own nulls, {UNEQUAL}', 'mIoU')}.",
+        f"they are {of_causes('product')} and {of_causes('both maps at once')}.",
         f"Hair IoU {of_table('fine-tuned on hair, then skin: both maps at once, w = 2', 'hair IoU')} after "
         f"fine-tuning, {of_table(AT_ONE, 'hair IoU')} by two united experts that pull as hard (weight 1 each, n = "
         "1000); mIoU of "
@@ -286,7 +298,6 @@ SETTINGS = {
         *("0", "0.5", "0.57", "0.8", "1", "3", "3.5", "4", "4.5", "7"),  # weights, reliabilities, windows, noise
         *("256", "1024"),  # pixels
         *("2023", "3.10", "0.33.0", "4.0"),  # years, versions, a licence's
-        "69",  # MB of the archive, which tests/core/test_payload.py weighs
     },
     "nodes": {"1", "10", "0.33.0", "2026"},  # eta, an equation, versions and their years
     "templates": {
