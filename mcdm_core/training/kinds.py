@@ -19,7 +19,7 @@ def _folder() -> "DataKind":
 KINDS: Kinds = {"folder": _folder}
 """The core's own kinds."""
 
-DRAWN = ("mixture", "faces", "landscapes", "animals")
+DRAWN = ("mixture", "faces", "landscapes", "animals", "product")
 """Additional kinds of `python -m studies train`."""
 
 

@@ -12,6 +12,7 @@ from mcdm_core.checkpoints import read_metadata
 
 from ..baselines import load_gan
 from ..metrics import Figure, feature_vectors, frechet_figure
+from ..vaes import vae_of
 from .config import EvaluationConfig, Setting
 from .decoded import decoded
 from .held_out import HeldOut
@@ -24,7 +25,6 @@ from .row import DECODED, REAL, Row
 from .rows import PER_PICTURE, ROWS
 from .sampling import Drawer, draw_counted, draw_samples
 from .telling_apart import TELLING_APART, telling_apart
-from .vaes import vae_of
 
 log = logging.getLogger(__name__)
 

@@ -37,8 +37,9 @@ class ProductKind(DataKind):
         raise ValueError("The pictures of a product are for networks of latents, and no vae is named; name one.")
 
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[Source]:
-        """Refuse networks of pixels."""
-        raise ValueError("The pictures of a product are for networks of latents; see `prepare_latents`.")
+        """Refuse what `check` refuses."""
+        self.check(config)
+        raise AssertionError
 
     def check_latents(self, config: TrainingConfig) -> None:
         """Refuse data without a path, and modalities other than text."""

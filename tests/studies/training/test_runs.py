@@ -14,7 +14,7 @@ from ...support.tiny_runs import write_config
     ("change", "sentence"),
     [
         ({"data": 'kind = "animals"\nmodalities = ["class"]', "network": "", "top": ""}, "set num_classes = 11"),
-        ({"data": 'kind = "films"'}, "'landscapes' or 'animals'"),
+        ({"data": 'kind = "films"'}, "'animals' or 'product'"),
         ({"data": 'kind = "faces"\nmodalities = ["hair", "nose"]', "top": "image_size = 64"}, "not 'nose'"),
         ({"data": 'kind = "faces"\nmodalities = ["hair", "skin"]'}, "drawn at 64 pixels"),
         ({"data": 'kind = "faces"\nmodalities = ["text"]', "top": "image_size = 64"}, "needs a dual encoder"),
