@@ -29,7 +29,7 @@ class Comparison:
         self._first = first_sample(noise, sigmas[0])
 
     @cached_property
-    def product(self) -> Tensor:
+    def of_product(self) -> Tensor:
         """The product's samples, (B, …)."""
         made = torch.empty_like(self._first)
 
@@ -39,6 +39,6 @@ class Comparison:
         self._task.teacher(self._prompts, self._sigmas, sample)
         return made
 
-    def student(self, network: nn.Module) -> Tensor:
+    def of_student(self, network: nn.Module) -> Tensor:
         """The samples of the student with this network, (B, …)."""
         return sample_ddim(self._task.walker(network, self._prompts), self._first, self._sigmas)

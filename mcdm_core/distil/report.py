@@ -80,14 +80,14 @@ class DistilReport:
     def _draw(self, network: nn.Module, step: int) -> None:
         rows = []
         for comparison, products in zip(self._comparisons, self._drawn, strict=True):
-            students = self._decoded(comparison.student(network))
+            students = self._decoded(comparison.of_student(network))
             rows += [[to_picture(ours), to_picture(theirs)] for ours, theirs in zip(products, students, strict=True)]
         write_picture(self.folder / f"samples_{step:06d}.png", labelled_grid(("product", "student"), rows))
 
     @cached_property
     def _drawn(self) -> list[Tensor]:
         """The product's pictures."""
-        return [self._decoded(comparison.product) for comparison in self._comparisons]
+        return [self._decoded(comparison.of_product) for comparison in self._comparisons]
 
     @cached_property
     def _comparisons(self) -> list[Comparison]:

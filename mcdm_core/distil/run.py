@@ -148,8 +148,8 @@ def distil_product(
     )
     config = replace(
         config,
-        teacher=_fingerprint(terms, [rule.pair.__qualname__, *map(repr, settings)]),
-        student=_fingerprint([Term(student, conditions)], [*unseen]),
+        teacher=fingerprint_of(terms, [rule.pair.__qualname__, *map(repr, settings)]),
+        student=fingerprint_of([Term(student, conditions)], [*unseen]),
     )
     run = DistilRun(task, _learning(student, config), config, folder)
     if resume:
@@ -181,7 +181,7 @@ def _learning(student: Expert, config: DistilConfig) -> nn.Module:
     return network
 
 
-def _fingerprint(terms: Sequence[Term], settings: Sequence[object]) -> str:
+def fingerprint_of(terms: Sequence[Term], settings: Sequence[object]) -> str:
     """Equal for the same experts with the same weights, conditions, masks and settings."""
     described = [
         [term.numbers, term.expert.prediction.name, term.expert.schedule.sigma_min, term.expert.schedule.sigma_max]

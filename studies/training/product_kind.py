@@ -11,6 +11,7 @@ from torch import Tensor
 from mcdm_core.checkpoints import load_expert
 from mcdm_core.distil.command import product_of
 from mcdm_core.distil.recipe import RULES, load_recipe
+from mcdm_core.distil.run import fingerprint_of
 from mcdm_core.expert.condition import Condition
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.pictures.files import as_bytes
@@ -37,9 +38,8 @@ class ProductKind(DataKind):
         raise ValueError("The pictures of a product are for networks of latents, and no vae is named; name one.")
 
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[Source]:
-        """Refuse what `check` refuses."""
-        self.check(config)
-        raise AssertionError
+        """Is never asked for: `check` refuses every such configuration."""
+        raise NotImplementedError
 
     def check_latents(self, config: TrainingConfig) -> None:
         """Refuse data without a path, and modalities other than text."""
@@ -74,9 +74,11 @@ class DrawingProduct:
 
     def __init__(self, path: Path):
         recipe = load_recipe(path, draw_prompts)
-        self.name = path.stem
         self.rule = RULES[recipe.rule]
         self.terms, self.student, self.conditions = product_of(recipe)
+        self._passes = recipe.passes
+        conditions = [Term(self.student, self.conditions)]
+        self.key = fingerprint_of([*self.terms, *conditions], [recipe.rule, repr(recipe.passes), _STEPS])
         file = path.parent / recipe.student
         self.decode = load_expert(file, vae=vae_of(file)).decode
         self._trained = [index for index, prompt in enumerate(recipe.prompts) if not prompt.unseen]
@@ -99,7 +101,8 @@ class DrawingProduct:
         """The pictures of prompts (B,), each from the noise of its seed: (B, 3, H, W), −1…1."""
         shape = self.student.sample_shape
         noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-        samples = sample_product([_told(term, prompts) for term in self.terms], noise, _STEPS, rule=self.rule)
+        terms = [_told(term, prompts) for term in self.terms]
+        samples = sample_product(terms, noise, _STEPS, rule=self.rule, settings=(self._passes,))
         return self.decode(samples)
 
 
@@ -135,7 +138,7 @@ class ProductPictures:
     @property
     def name(self) -> str:
         """See `Pictures`."""
-        return f"product_{self.product.name}_{self.seed}_{self.count}"
+        return f"product_{self.product.key}_{self.seed}_{self.count}"
 
     def __len__(self) -> int:
         return self.count

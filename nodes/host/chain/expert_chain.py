@@ -81,7 +81,7 @@ class ExpertInput(TermNumbers):
         return own or f"expert {self.place}"
 
     def workers_of_chain(self, experts: Experts) -> Any:
-        """What makes the `Workers` of the whole chain, for one run: an expert on a worker; None of one that is here."""
+        """What makes the `Workers` of the whole chain for a run; None where this expert is on no worker."""
         return None
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import comfy.utils
 import latent_preview
@@ -30,7 +31,7 @@ class Previews:
     Args:
         bar: Shows them.
         task: What is distilled.
-        model: The student's MODEL, for whose latents ComfyUI knows a previewer or none.
+        patcher: The student's MODEL, for whose latents ComfyUI knows a previewer or none.
         sigmas: Noise levels as x0 + σ·n has them, the last one 0.
         seed: Seed of the start noise, which is the one that ComfyUI's samplers draw by it.
         leave: Lets go of the student: a previewer may load a VAE, and ComfyUI unload the student for it.
@@ -42,14 +43,16 @@ class Previews:
         self,
         bar: comfy.utils.ProgressBar,
         task: Task,
-        model: ModelPatcher,
+        patcher: ModelPatcher,
         sigmas: Sequence[float],
         seed: int,
         leave: Callable[[], None],
     ):
         self._bar = bar
         self._leave = leave
-        self._previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+        self._previewer = None
+        with self._without_previews_on_failure():
+            self._previewer = latent_preview.get_previewer(patcher.load_device, patcher.model.latent_format)
         noise = task.noise(1, torch.Generator().manual_seed(seed))
         self._comparison = Comparison(task, torch.zeros(1, dtype=torch.int64, device=task.device), sigmas, noise)
         self._product: Preview | None = None
@@ -59,12 +62,19 @@ class Previews:
         self._bar.update_absolute(step, preview=None if self._previewer is None else self._drawn(network))
 
     def _drawn(self, network: nn.Module) -> Preview | None:
-        product, student = self._comparison.product, self._comparison.student(network)
+        product, student = self._comparison.of_product, self._comparison.of_student(network)
         self._leave()
-        try:
+        with self._without_previews_on_failure():
             self._product = self._product or self._shown(product)
             return _beside(self._product, self._shown(student))
-        except Exception as error:  # it may be another pack's, which raises and returns anything
+        return None
+
+    @contextmanager
+    def _without_previews_on_failure(self) -> Iterator[None]:
+        """Let the training go on; a previewer may be another pack's, which raises and returns anything."""
+        try:
+            yield
+        except Exception as error:
             logger.warning(
                 "The training goes on without previews, since ComfyUI's previewer failed (%s: %s); free memory, or "
                 "choose another preview method.",
@@ -72,7 +82,6 @@ class Previews:
                 error,
             )
             self._previewer = None
-            return None
 
     @torch.inference_mode()
     def _shown(self, x0: Tensor) -> Preview | None:

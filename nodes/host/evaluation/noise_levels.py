@@ -67,6 +67,10 @@ class Form:
     sigma_min: float
     sigma_max: float
 
+    def signal_scale(self, sigma: float) -> float:
+        """α, the factor of x0."""
+        return 1.0 - sigma if self.flow else 1.0
+
     def unbounded(self, sigma: float) -> float:
         """σ in the variance-exploding form, x0 + σ·n; of a flow, one near infinity at σ = 1."""
         return from_flow(min(sigma, FLOW_LIMIT), self.noise_scale) if self.flow else sigma

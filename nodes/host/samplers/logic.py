@@ -55,7 +55,7 @@ def sample_comfy_logic(run: SamplerCall, logic: Logic = HARMONIC) -> Tensor:
             `sample_logic`.
     """
     guider, levels = _guider_of(run), levels_of(run.sigmas)
-    x = run.x / (1.0 - min(levels[0], FLOW_LIMIT)) if run.form.flow else run.x
+    x = run.x / run.form.signal_scale(min(levels[0], FLOW_LIMIT))
     levels = list(map(run.form.unbounded, levels))
     noise_mask = run.extra_args.get("denoise_mask")
     with run.reports() as report, ExitStack() as ending:

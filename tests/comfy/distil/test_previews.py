@@ -177,6 +177,20 @@ def test_a_previewer_that_fails_ends_the_previews_alone(given, watched, shown_by
     assert caplog.text.count("The training goes on without previews, since ComfyUI's previewer failed") == 1
 
 
+def test_a_previewer_that_cannot_be_had_ends_the_previews_alone(given, watched, monkeypatch, caplog):
+    import latent_preview
+
+    def fail(*_):
+        raise OSError("a damaged file")
+
+    unseen = watched(given("flow", steps=1), "NoPreviews")
+    monkeypatch.setattr(latent_preview, "get_previewer", fail)
+    seen = watched(given("flow", steps=1), "TAESD")
+    assert_same(seen, unseen)
+    assert seen.pictures == {}
+    assert caplog.text.count("ComfyUI's previewer failed (OSError: a damaged file)") == 1
+
+
 def test_a_loss_that_diverges_is_neither_shown_nor_kept(given, watched, shown_by, folder):
     from mcdm_pack.mcdm_core.system.failures import ForeseenError
 

@@ -97,18 +97,19 @@ def one_after_other(first: str, measure: str) -> str:
     return share_of("one_after_other", f"{first}'s LoRA first", measure, 300)
 
 
-def of_distilled(row: str) -> str:
-    """Cells of a table: all colours right, where their pair was trained on, and where it wasn't."""
+def of_distilled(row: str, folder: str = "product_lora") -> list[str]:
+    """All colours right, where their pair was trained on, and where it wasn't."""
     config = tomli.loads((ROOT / "studies" / "configs" / "distil" / "two_loras.toml").read_text(encoding="utf-8"))
     others = [[value for value in ATTRIBUTES[of] if value != lead] for of, lead in config["prompts"]["leading"].items()]
     unseen = [[*pair] in config["prompts"]["unseen"] for pair in product(*others)]
     assert (unseen.count(False), unseen.count(True)) == (11, 4)
     right: dict[bool, list[float]] = {False: [], True: []}
-    with (RESULTS / "product_lora" / "pictures.csv").open(encoding="utf-8", newline="") as file:
+    with (RESULTS / folder / "pictures.csv").open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):
             if line["setting"] == row:
                 right[unseen[int(line["picture"]) % len(unseen)]].append(float(line["all right"]))
-    return " | ".join(percent(sum(values) / len(values)) for values in right.values())
+    assert [len(values) for values in right.values()] == {"product_lora": [220, 80]}.get(folder, [73, 27])
+    return [percent(sum(values) / len(values)) for values in right.values()]
 
 
 def of_one_prompt(row: str) -> str:
@@ -195,8 +196,8 @@ SENTENCES = {
     "README": [
         f"both colours of the pair below right in {percent(all_right('own nulls: Composite'))} of 300 faces, there in "
         f"{percent(all_right(ONE_NETWORK))}",
-        f"else [{percent(all_right('base null: product'))}] come out right",
-        f"the same, [there in {percent(measured('product_lora', DISTILLED, 'all right', 300))}]; no training",
+        f"by the base model's negative alone [{percent(all_right('base null: product'))}] are right",
+        "the same, [there in {} of pairs it was shown, {} of others]".format(*of_distilled(DISTILLED)),
         f"the same, there in {one_after_other('hair', 'all right').partition(' [')[0]} or "
         f"{one_after_other('background', 'all right').partition(' [')[0]} by order",
         CLEANLY,
@@ -238,9 +239,10 @@ SENTENCES = {
         f"ancestral sampling at {biased('SDE, closed form')} and",
     ],
     "distil": [
-        f"the product | 4 | {of_distilled('the product')} |",
-        f"plain network, one caption | 1 | {of_distilled('no LoRA')} |",
-        f"with the LoRA | 1 | {of_distilled(DISTILLED)} |",
+        f"the product | 4 | {' | '.join(of_distilled('the product'))} |",
+        f"plain network, one caption | 1 | {' | '.join(of_distilled('no LoRA'))} |",
+        f"with the LoRA | 1 | {' | '.join(of_distilled(DISTILLED))} |",
+        f"{' and '.join(of_distilled('half of it, weight 1', 'product_lora_strengths'))} are right (n = 73 and 27)",
     ],
     "nodes": [
         CLEANLY,

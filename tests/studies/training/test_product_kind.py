@@ -97,6 +97,25 @@ def test_other_pictures_have_another_name(product):
 
 
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("weight = 3.0", "weight = 3.5"),
+        ('hair = { text = "red hair" }', 'hair = { text = "green hair" }'),
+        ("[[experts]]", "[passes]\nthreshold = 0.5\nrefresh = 3\n[[experts]]"),
+    ],
+)
+def test_pictures_of_another_product_are_others_and_have_another_name(recipe, product, one, other):
+    changed = recipe.with_name("changed.toml")
+    changed.write_text(RECIPE.replace(one, other, 1), encoding="utf-8")
+    pictures, others = (ProductPictures(each, 40, 1) for each in (product, DrawingProduct(changed)))
+    assert pictures.name != others.name
+    assert not np.array_equal(pictures.load(recipe.parent), others.load(recipe.parent))
+    same = recipe.with_name("same.toml")
+    same.write_text(RECIPE, encoding="utf-8")
+    assert ProductPictures(DrawingProduct(same), 40, 1).name == pictures.name
+
+
+@pytest.mark.parametrize(
     ("data", "sentence"),
     [
         ('modalities = ["text"]', "path names the file of a distillation"),
