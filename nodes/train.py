@@ -32,12 +32,14 @@ class TrainLora(io.ComfyNode):
             display_name="Train LoRA on Product",
             category="mcdm/training",
             search_aliases=aliases(
-                "bake, merge, save the mix, distil, distill, merge loras, save merged model, combine loras into one"
+                "bake, bake lora, merge, save the mix, distil, distill, merge loras, save merged model, combine loras "
+                "into one"
             ),
             description=(
                 "Saves the mix: one model, with this LoRA and one prompt, at cfg 1, makes the pictures of all experts "
                 "together, one pass a step, without this pack. The experts sample (Eq. 10 of the paper), and the LoRA "
-                "learns what they answer at each step. Save LoRA, Load LoRA Model and Plot Loss Graph go on from it."
+                "learns what they answer at each step. Save LoRA Weights, Load LoRA Model and Plot Loss Graph go on "
+                "from it."
             ),
             is_input_list=True,
             inputs=[
@@ -97,7 +99,11 @@ class TrainLora(io.ComfyNode):
                     max=MOST_RANK,
                     tooltip=f"Rank of the LoRA, 1 to {MOST_RANK}: how much it can hold, and how large its file is.",
                 ),
-                seed_input("seed", "Seed of all that is drawn, 0 to 2⁶⁴ − 1."),
+                seed_input(
+                    "seed",
+                    "Seed of all that is drawn, 0 to 2⁶⁴ − 1. A cancelled run goes on by its own seed alone.",
+                    io.ControlAfterGenerate.fixed,
+                ),
                 io.Combo.Input(
                     "training_dtype",
                     options=[*DTYPES, "none"],

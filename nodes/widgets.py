@@ -32,9 +32,11 @@ def level_input(name: str, tooltip: str) -> io.Float.Input:
     return io.Float.Input(name, default=0.0, min=0.0, max=100000.0, step=0.001, round=0.0001, tooltip=tooltip)
 
 
-def seed_input(name: str, tooltip: str) -> io.Int.Input:
-    """A seed of any 64 bits, with ComfyUI's choice of how it changes after each run."""
-    return io.Int.Input(name, default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=tooltip)
+def seed_input(name: str, tooltip: str, after_run: bool | io.ControlAfterGenerate = True) -> io.Int.Input:
+    """A seed of any 64 bits, with how it changes after each run, which is ComfyUI's choice if True."""
+    return io.Int.Input(
+        name, default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=after_run, tooltip=tooltip
+    )
 
 
 def denoise_input(tooltip: str) -> io.Float.Input:

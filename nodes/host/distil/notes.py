@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ....mcdm_core.distil.config import DistilConfig
 from ..chain.expert_chain import Experts
+from ..chain.titles import shown_names
 
 
 def notes_on(chains: Sequence[Experts], config: DistilConfig, levels: tuple[float, float], shape: Sequence[int]) -> str:
@@ -19,7 +20,8 @@ def notes_on(chains: Sequence[Experts], config: DistilConfig, levels: tuple[floa
     """
     highest, lowest = levels
     steps = config.trajectories
-    experts = ", ".join(f"{expert.label} at weight {expert.weight:g}" for expert in chains[0])
+    named = zip(shown_names(chains[0]), chains[0], strict=True)
+    experts = ", ".join(f"{name} at weight {expert.weight:g}" for name, expert in named)
     prompts = "its prompt" if len(chains) == 1 else f"one of its {len(chains)} prompts, or one like them"
     return "\n".join(
         [

@@ -9,28 +9,40 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ....mcdm_core.product.term_numbers import TermError
 from ..chain.expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
 from ..comfyui.latents import parts_of
 from ..evaluation.noise_levels import form_of
 from ..run.refusals import check_experts
 from ..spaces.run_spaces import space_indices, space_name
+from .learning import Learning
 
 _NOISE_ALONE = 10.0  # a noise level from which on next to nothing is left of a picture
 
 
-def check_lists(chains: Sequence[Experts], prompts: Sequence[Conditioning], steps: int) -> None:
+class _Student(ExpertInput):
+    """The student as the checks of a run know experts."""
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return "the student"
+
+
+def check_lists(chains: Sequence[Experts], prompts: Sequence[Conditioning], learning: Learning) -> None:
     """Refuse what no training could begin with.
 
     Args:
         chains: The experts with what they are told, for each prompt.
         prompts: What the student is told.
-        steps: How long it learns.
+        learning: How it learns, of which links may bring what no widget takes.
 
     Raises:
-        ValueError: A list is empty, they are of different lengths, or there is no step.
+        ValueError: A list is empty, they are of different lengths, or there are no steps, samples or ranks.
     """
-    if steps < 1:
-        raise ValueError(f"Expected 1 step or more and got {steps}; raise steps.")
+    for name in ("steps", "batch_size", "rank"):
+        if (given := getattr(learning, name)) < 1:
+            raise ValueError(f"Expected 1 or more for {name} and got {given}; raise it.")
     if not prompts or not chains or not all(prompts):
         raise ValueError(
             "Expected a prompt for the student that says what all experts are told, and got none; connect it to "
@@ -62,7 +74,7 @@ def check_student(
             "latent of one kind."
         )
     for experts, prompt in zip(chains, prompts, strict=True):
-        learning = ExpertInput(student, prompt, weight=1.0, reliability=0.0)
+        learning = _Student(student, prompt, weight=1.0, reliability=0.0)
         if any(space_indices((*experts, learning))):
             spaces = " and ".join(dict.fromkeys(space_name(expert.model) for expert in experts))
             raise ValueError(
@@ -70,7 +82,10 @@ def check_student(
                 f"on {space_name(student)}; choose one of the experts' models as the student, or another of their "
                 "family."
             )
-        check_experts((learning,), parts[0])
+        try:
+            check_experts((learning,), parts[0])
+        except TermError as error:
+            raise ValueError(str(error)) from None  # no expert's node is at fault
 
 
 def check_levels(experts: Experts, sigmas: Tensor) -> None:
@@ -85,6 +100,6 @@ def check_levels(experts: Experts, sigmas: Tensor) -> None:
         got = f"{levels[0]:.4g}" if levels else "none"
         raise ValueError(
             f"Expected noise levels from the highest, {form.sigma_max:.4g}, down, since the LoRA learns to make "
-            f"pictures of noise alone, and got {got} as the first; set denoise of the scheduler to 1, or "
-            "choose one that begins there, such as normal."
+            f"pictures of noise alone, and got {got} as the first; choose a scheduler that begins there, "
+            "such as normal, take more steps, or set its denoise to 1."
         )

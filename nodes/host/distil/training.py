@@ -78,7 +78,7 @@ def train(
         ValueError: It could not end well; one sentence says why.
         InterruptProcessingException: It was cancelled; its state is kept.
     """
-    check_lists(chains, prompts, learning.steps)
+    check_lists(chains, prompts, learning)
     samples = fit_empty(student, latent)
     check_student(chains, student, prompts, samples)
     check_levels(chains[0], sigmas)

@@ -32,10 +32,10 @@ def try_step(task: Task, factors: Factors, called: set[str], rows: int) -> None:
         ValueError: Memory ran out, or the network gives no gradient.
     """
     sigma = highest(task.level)
-    x = task.noise(rows, torch.Generator().manual_seed(0))
-    levels = torch.full((rows,), sigma, device=task.device)
-    prompts = torch.arange(rows, device=task.device) % len(task.trained)
     try:
+        x = task.noise(rows, torch.Generator().manual_seed(0))
+        levels = torch.full((rows,), sigma, device=task.device)
+        prompts = torch.arange(rows, device=task.device) % len(task.trained)
         task.student(factors, x * sigma, levels, prompts).square().mean().backward()
     except (RuntimeError, MemoryError) as error:
         raise ValueError(_refusal(error, rows, task.shape)) from error

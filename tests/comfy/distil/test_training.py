@@ -97,11 +97,17 @@ MISTAKES = {
     "quantized": (quantized, "final_layer.linear are quantized"),
     "no gradient": (without_a_gradient, "Expected a student that gives gradients"),
     "memory": (short_of_memory, "Expected memory for a step of 2 samples of 4×8×12"),
+    "a prompt of another model": (
+        lambda inputs: {**inputs, "positive": [[[torch.zeros(1, 4, 7), {}]]]},
+        "values per token for the student and got 7",
+    ),
     "lists": (lambda inputs: {**inputs, "positive": inputs["positive"] * 2}, "as chains of experts, 1, and got 2"),
-    "steps": (lambda inputs: {**inputs, "steps": [0]}, "Expected 1 step or more and got 0"),
+    "steps": (lambda inputs: {**inputs, "steps": [0]}, "Expected 1 or more for steps and got 0"),
+    "batch size": (lambda inputs: {**inputs, "batch_size": [0]}, "Expected 1 or more for batch_size and got 0"),
+    "rank": (lambda inputs: {**inputs, "rank": [0]}, "Expected 1 or more for rank and got 0"),
     "levels": (
         lambda inputs: {**inputs, "sigmas": [inputs["sigmas"][0][-3:]]},
-        "choose one that begins there, such as normal",
+        "choose a scheduler that begins there, such as normal",
     ),
 }
 
