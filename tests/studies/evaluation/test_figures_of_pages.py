@@ -194,9 +194,9 @@ DISTILLED = "the product's LoRA"
 CLEANLY = f"{of_one_prompt('OR, λ = 1')} of 100 faces show one prompt cleanly; blended, {of_one_prompt('product')} do"
 SENTENCES = {
     "README": [
-        f"both colours of the pair below right in {percent(all_right('own nulls: Composite'))} of 300 faces, there in "
+        f"one pair made to bleed: both colours right in {percent(all_right('own nulls: Composite'))} of 300 faces, there in "
         f"{percent(all_right(ONE_NETWORK))}",
-        f"by the base model's negative alone [{percent(all_right('base null: product'))}] are right",
+        f"the base model's negative alone ([{percent(all_right('base null: product'))} right])",
         "the same, [there in {} of pairs it was shown, {} of others]".format(*of_distilled(DISTILLED)),
         f"the same, there in {one_after_other('hair', 'all right').partition(' [')[0]} or "
         f"{one_after_other('background', 'all right').partition(' [')[0]} by order",
@@ -206,7 +206,7 @@ SENTENCES = {
         f"two SDXL checkpoints take {taken(SDXLS)}; on 8 GiB each step moves up to {moved_dynamically()}",
         "one network's product of two maps is nearer drawn faces than that network given both at once "
         f"({distance(f'{ONE} product, w = 1')} and {distance(f'{ONE} both maps at once, w = 1')}; features of our own, "
-        f"not FID; intervals overlap). Two networks' ties ({distance('(b) two experts, product, w = 1')}).",
+        f"not FID; intervals overlap). Two networks' product ties ({distance('(b) two experts, product, w = 1')}).",
         f"the product obeys the maps less (mIoU {obeyed(f'{ONE} product, w = 1')} and "
         f"{obeyed(f'{ONE} both maps at once, w = 1')} at weight 1)",
         f"without these they tie ({without_leading('product')} and {without_leading('both maps at once')}).",
@@ -256,14 +256,17 @@ SENTENCES = {
         f"Fréchet distance {of_table(f'{ONE} product, w = 1')} and {of_table(f'{ONE} both maps at once, w = 1')}; "
         f"{of_table(f'{ONE} both maps at once, w = 2')} for both maps at weight 2, which "
         f"pulls as hard as the product; {of_table('(b) two experts, product, w = 1')} for the product of two networks",
-        f"mIoU {of_table(f'{ONE} product, w = 1', 'mIoU')} and {of_table(f'{ONE} both maps at once, w = 1', 'mIoU')}.",
+        f"mIoU {of_table(f'{ONE} product, w = 1', 'mIoU')} and {of_table(f'{ONE} both maps at once, w = 1', 'mIoU')}; "
+        f"{of_table(f'{ONE} both maps at once, w = 2', 'mIoU')} for both maps at weight 2.",
+        f"(hair {thousandths(measured('table1', '(b) hair expert alone, w = 2', 'hair IoU', 300))}, united "
+        f"{thousandths(measured('table1', UNITED, 'hair IoU', 300))})",
         f"Without leading colours: {bracketed('causes', 'uniform colours, product', 'mIoU', 300)} and "
         f"{bracketed('causes', 'uniform colours, both maps at once', 'mIoU', 300)} (n = 300).",
         f"Distance {of_table(f'{ONE} product, w = 1', of='table2')} and "
         f"{of_table(f'{ONE} both maps at once, w = 1', of='table2')}; "
         f"mIoU {of_table(f'{ONE} product, w = 1', 'mIoU', 'table2')} and "
         f"{of_table(f'{ONE} both maps at once, w = 1', 'mIoU', 'table2')}.",
-        f"Distance {of_table(f'(b) two experts, product, {UNEQUAL}')} and "
+        f"Distance {of_table(f'(b) two experts, product, {UNEQUAL}')} (Eq. 10) and "
         f"{of_table(f'(b) two experts, own nulls, {UNEQUAL}')}; "
         f"mIoU {of_table(f'(b) two experts, product, {UNEQUAL}', 'mIoU')} and "
         f"{of_table(f'(b) two experts, own nulls, {UNEQUAL}', 'mIoU')}.",
@@ -282,11 +285,11 @@ SENTENCES = {
         f"Animal right in {share_of('scene_windows256', SCENES, 'animal', 200)}, all of the landscape in "
         f"{share_of('scene_windows256', SCENES, 'all of the landscape', 200)}, both in "
         f"{percent(measured('scene_windows256', SCENES, 'all with the animal', 200))}.",
-        f"31 of 48 animals are whole ({percent(31 / 48)} {interval_of(31 / 48, 48)})",
+        f"31 animals are whole to the eye ({percent(31 / 48)} {interval_of(31 / 48, 48)})",
         f"Hair IoU {of_four('hair IoU')}, skin IoU {of_four('skin IoU')}, edges F1 {of_four('edge F1')}, all "
         f"attributes in {share_of('modalities256', FOUR, 'all attributes', 200)}.",
         "animal right in " + ", ".join(share_of("scene_reliability256", row, "animal", 40) for row in ENDS) + "; "
-        "landscape " + ", ".join(bracketed("scene_reliability256", row, "landscape", 40) for row in ENDS),
+        "the landscape's parts " + ", ".join(bracketed("scene_reliability256", row, "landscape", 40) for row in ENDS),
         "mIoU "
         + ", ".join(bracketed("reliability", f"united, w = 1, reliability {a}", "mIoU", 40) for a in (0, 0.5, 1)),
         f"hair IoU {of_two('two faces', 'hair IoU')}, skin IoU {of_two('two faces', 'skin IoU')}; of one face "
