@@ -19,7 +19,7 @@ CORE_NODES = {
     *("InpaintModelConditioning", "InstructPixToPixConditioning", "KSampler", "Load Checkpoint", "Load LoRA"),
     *("Load LoRA (Model and CLIP)", "Combine Masks", "ModelMergeSimple", "SamplerCustomAdvanced", "Save Image"),
     *("Select Model Device", "Create Solid Mask", "TomePatchModel", "VAE Decode", "Feather Mask", "Invert Mask"),
-    *("FluxGuidance", "Load Image", "ModelSamplingSD3"),
+    *("FluxGuidance", "Load Image", "ModelSamplingSD3", "Train LoRA"),
 }
 """Nodes of ComfyUI 0.33 that these pages name; `tests/comfy/server/test_workflows.py` looks them up."""
 CORE_SCHEDULERS = {"normal", "simple", "sgm_uniform", "ddim_uniform", "karras"}
