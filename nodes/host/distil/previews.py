@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import comfy.utils
 import latent_preview
@@ -50,7 +51,7 @@ class Previews:
     ):
         self._bar = bar
         self._leave = leave
-        self._previewer = None
+        self._previewer: Any = None
         with self._without_previews_on_failure():
             self._previewer = latent_preview.get_previewer(patcher.load_device, patcher.model.latent_format)
         noise = task.noise(1, torch.Generator().manual_seed(seed))
@@ -64,10 +65,11 @@ class Previews:
     def _drawn(self, network: nn.Module) -> Preview | None:
         product, student = self._comparison.of_product, self._comparison.of_student(network)
         self._leave()
+        both: Preview | None = None
         with self._without_previews_on_failure():
             self._product = self._product or self._shown(product)
-            return _beside(self._product, self._shown(student))
-        return None
+            both = _beside(self._product, self._shown(student))
+        return both
 
     @contextmanager
     def _without_previews_on_failure(self) -> Iterator[None]:
