@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import comfy.utils
@@ -51,9 +51,9 @@ class Previews:
     ):
         self._bar = bar
         self._leave = leave
-        self._previewer: Any = None
-        with self._without_previews_on_failure():
-            self._previewer = latent_preview.get_previewer(patcher.load_device, patcher.model.latent_format)
+        self._previewer = self._unless_it_fails(
+            partial(latent_preview.get_previewer, patcher.load_device, patcher.model.latent_format)
+        )
         noise = task.noise(1, torch.Generator().manual_seed(seed))
         self._comparison = Comparison(task, torch.zeros(1, dtype=torch.int64, device=task.device), sigmas, noise)
         self._product: Preview | None = None
@@ -65,17 +65,16 @@ class Previews:
     def _drawn(self, network: nn.Module) -> Preview | None:
         product, student = self._comparison.of_product, self._comparison.of_student(network)
         self._leave()
-        both: Preview | None = None
-        with self._without_previews_on_failure():
-            self._product = self._product or self._shown(product)
-            both = _beside(self._product, self._shown(student))
-        return both
+        return self._unless_it_fails(partial(self._side_by_side, product, student))
 
-    @contextmanager
-    def _without_previews_on_failure(self) -> Iterator[None]:
-        """Let the training go on; a previewer may be another pack's, which raises and returns anything."""
+    def _side_by_side(self, product: Tensor, student: Tensor) -> Preview | None:
+        self._product = self._product or self._shown(product)
+        return _beside(self._product, self._shown(student))
+
+    def _unless_it_fails(self, ask: Callable[[], Any]) -> Any:
+        """What a previewer is or shows; where it fails, None from then on: it may be another pack's, of any kind."""
         try:
-            yield
+            return ask()
         except Exception as error:
             logger.warning(
                 "The training goes on without previews, since ComfyUI's previewer failed (%s: %s); free memory, or "
@@ -84,6 +83,7 @@ class Previews:
                 error,
             )
             self._previewer = None
+            return None
 
     @torch.inference_mode()
     def _shown(self, x0: Tensor) -> Preview | None:
