@@ -220,7 +220,7 @@ SENTENCES = {
         f"the product obeys the maps less (mIoU {obeyed(f'{ONE} product, w = 1')} and "
         f"{obeyed(f'{ONE} both maps at once, w = 1')} at weight 1)",
         f"without these they tie ({without_leading('product')} and {without_leading('both maps at once')}).",
-        f"finds both right in [{percent(measured('reliabilities256', CAPTION, 'all attributes', 200))}] of 200 others, "
+        f"and in [{percent(measured('reliabilities256', CAPTION, 'all attributes', 200))}] of 200 others, "
         "each with another face's caption",
     ],
     "latent-spaces": [
