@@ -15,6 +15,7 @@ from mcdm_core.checkpoints.lora import with_lora
 from mcdm_core.cli.main import main
 from mcdm_core.distil.recipe import load_recipe
 
+from ...support.recipes import PROMPTS
 from ...support.small_experts import write_expert, write_text_expert
 
 TOP = 'name = "both"\nstudent = "text.safetensors"\nrank = 2\nhalf = true\n'
@@ -29,17 +30,6 @@ expert = "text.safetensors"
 lora = "ground.safetensors"
 strength = 0.5
 mask = "left.png"
-"""
-PROMPTS = """
-[[prompts]]
-student = { text = "red hair on a blue background" }
-hair = { text = "red hair" }
-ground = { text = "a blue background" }
-[[prompts]]
-student = { text = "blond hair on a green background" }
-hair = { text = "blond hair" }
-ground = { text = "a green background" }
-unseen = true
 """
 SHORT = """
 [optimizer]

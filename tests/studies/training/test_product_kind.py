@@ -12,10 +12,11 @@ from mcdm_core.training.config import load_config
 from mcdm_core.training.expert.checks import check_config
 from studies.training.product_kind import DrawingProduct, ProductKind, ProductPictures
 
+from ...support.recipes import PROMPTS
 from ...support.small_experts import write_text_expert
 from ...support.tiny_runs import LATENT_NETWORK
 
-RECIPE = """
+RECIPE = f"""
 name = "both"
 student = "text.safetensors"
 rule = "own-null"
@@ -27,19 +28,10 @@ weight = 2.0
 name = "ground"
 expert = "text.safetensors"
 weight = 3.0
-[[prompts]]
-student = { text = "red hair on a blue background" }
-hair = { text = "red hair" }
-ground = { text = "a blue background" }
-[[prompts]]
-student = { text = "purple hair on a green background" }
-hair = { text = "purple hair" }
-ground = { text = "a green background" }
-unseen = true
-[[prompts]]
-student = { text = "blonde hair on a white background" }
-hair = { text = "blonde hair" }
-ground = { text = "a white background" }
+{PROMPTS}[[prompts]]
+student = {{ text = "blonde hair on a white background" }}
+hair = {{ text = "blonde hair" }}
+ground = {{ text = "a white background" }}
 """
 LORA = f"""
 name = "by_pictures"
