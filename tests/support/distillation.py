@@ -25,6 +25,19 @@ VARIANCE = 0.5
 MEANS = torch.tensor([[-1.0, 0.5], [1.5, 0.2], [0.4, -0.7], [0.2, -0.4]], dtype=torch.float64)
 NULL = 3
 
+# Of the experts "hair" and "ground" and their student, for the configuration of a distillation.
+PROMPTS = """
+[[prompts]]
+student = { text = "red hair on a blue background" }
+hair = { text = "red hair" }
+ground = { text = "a blue background" }
+[[prompts]]
+student = { text = "blond hair on a green background" }
+hair = { text = "blond hair" }
+ground = { text = "a green background" }
+unseen = true
+"""
+
 
 class LinearNetwork(nn.Module):
     """E[x0 | x_t] of data N(W e_k, s), where k is the label: of the form of a product of Gaussians of one variance."""

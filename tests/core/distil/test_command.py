@@ -15,7 +15,7 @@ from mcdm_core.checkpoints.lora import with_lora
 from mcdm_core.cli.main import main
 from mcdm_core.distil.recipe import load_recipe
 
-from ...support.recipes import PROMPTS
+from ...support.distillation import PROMPTS
 from ...support.small_experts import write_expert, write_text_expert
 
 TOP = 'name = "both"\nstudent = "text.safetensors"\nrank = 2\nhalf = true\n'

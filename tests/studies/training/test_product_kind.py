@@ -12,7 +12,7 @@ from mcdm_core.training.config import load_config
 from mcdm_core.training.expert.checks import check_config
 from studies.training.product_kind import DrawingProduct, ProductKind, ProductPictures
 
-from ...support.recipes import PROMPTS
+from ...support.distillation import PROMPTS
 from ...support.small_experts import write_text_expert
 from ...support.tiny_runs import LATENT_NETWORK
 
