@@ -101,7 +101,7 @@ class TrainLora(io.ComfyNode):
                 ),
                 seed_input(
                     "seed",
-                    "Seed of all that is drawn, 0 to 2⁶⁴ − 1. A cancelled run goes on by its own seed alone.",
+                    "Seed of all that is drawn, 0 to 2⁶⁴ − 1. A cancelled run goes on only with the same seed.",
                     io.ControlAfterGenerate.fixed,
                 ),
                 io.Combo.Input(

@@ -33,7 +33,7 @@ def level_input(name: str, tooltip: str) -> io.Float.Input:
 
 
 def seed_input(name: str, tooltip: str, after_run: bool | io.ControlAfterGenerate = True) -> io.Int.Input:
-    """A seed of any 64 bits, with how it changes after each run, which is ComfyUI's choice if True."""
+    """A seed, 0…2⁶⁴ − 1; `after_run` is how it changes after each run, True for ComfyUI's own choice."""
     return io.Int.Input(
         name, default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=after_run, tooltip=tooltip
     )

@@ -64,20 +64,23 @@ def distil(
 
 
 def product_of(recipe: Recipe) -> tuple[list[Term], Expert, Condition]:
-    """The product that a configuration describes, its student, and what that is given; a row of each for each prompt.
+    """The product that a configuration describes.
+
+    Returns:
+        Its terms, the student, and the student's condition; row p of every condition belongs to prompt p.
 
     Raises:
         ValueError: An expert cannot read a prompt, or a file is none of its kind.
         FileNotFoundError: There is no expert or LoRA of a name.
     """
-    load = functools.cache(lambda given: load_expert(_file_of(given, recipe.folder)))
+    load = functools.cache(lambda given: load_expert(file_of(given, recipe.folder)))
     student = load(recipe.student)
     given = [prompt.conditions.get(STUDENT, ConditionRequest()) for prompt in recipe.prompts]
     terms = [_term(each, load(each.expert), recipe) for each in recipe.experts]
     return terms, student, _encoded(student, given) or Condition()
 
 
-def _file_of(given: str, folder: Path) -> Path:
+def file_of(given: str, folder: Path) -> Path:
     """The expert's file, relative to the configuration's folder; or that of one that ships, by its name alone."""
     file = folder / given
     return file if file.is_file() or Path(given).suffix else expert_path(given)

@@ -17,9 +17,9 @@ class Comparison:
 
     Args:
         task: What is distilled.
-        prompts: Prompt of each sample, int64 (B,).
+        prompts: Prompt of each sample, int64 (B,), on the task's device.
         sigmas: Noise levels, the last one 0.
-        noise: Standard normal start noise, shape (B, …).
+        noise: Standard normal start noise, shape (B, …), likewise.
     """
 
     def __init__(self, task: Task, prompts: Tensor, sigmas: Sequence[float], noise: Tensor):
@@ -30,7 +30,11 @@ class Comparison:
 
     @cached_property
     def of_product(self) -> Tensor:
-        """The product's samples, (B, …)."""
+        """The product's samples, (B, …).
+
+        Raises:
+            ValueError: If the experts cannot be combined at one of the noise levels.
+        """
         made = torch.empty_like(self._first)
 
         def sample(denoiser: Denoiser, rows: Tensor) -> None:

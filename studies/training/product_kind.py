@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mcdm_core.checkpoints import load_expert
-from mcdm_core.distil.command import product_of
+from mcdm_core.distil.command import file_of, product_of
 from mcdm_core.distil.recipe import RULES, load_recipe
 from mcdm_core.distil.run import fingerprint_of
 from mcdm_core.expert.condition import Condition
@@ -69,7 +69,19 @@ class DrawingProduct:
     """The product of a distillation, and its prompts that are no unseen ones, through which pictures cycle.
 
     Args:
-        path: The distillation's file.
+        path: The distillation's file, of those that `python -m mcdm_core distil` takes.
+
+    Attributes:
+        rule: How the experts are combined.
+        terms: The experts; row p of their conditions belongs to prompt p.
+        student: The expert that is trained.
+        conditions: The student's condition, likewise.
+        key: Names what is drawn: experts, LoRAs, prompts and settings.
+        decode: From the student's samples (B, C, h, w) to pictures (B, 3, H, W), −1…1.
+
+    Raises:
+        ValueError: The configuration is wrong, or an expert cannot read a prompt.
+        FileNotFoundError: There is no expert, LoRA or VAE of a name.
     """
 
     def __init__(self, path: Path):
@@ -79,7 +91,7 @@ class DrawingProduct:
         self._passes = recipe.passes
         conditions = [Term(self.student, self.conditions)]
         self.key = fingerprint_of([*self.terms, *conditions], [recipe.rule, repr(recipe.passes), _STEPS])
-        file = path.parent / recipe.student
+        file = file_of(recipe.student, path.parent)
         self.decode = load_expert(file, vae=vae_of(file)).decode
         self._trained = [index for index, prompt in enumerate(recipe.prompts) if not prompt.unseen]
 
@@ -90,7 +102,7 @@ class DrawingProduct:
         return tower
 
     def prompts(self, count: int) -> Tensor:
-        """The prompt of each of so many pictures, int64 (count,)."""
+        """The prompt of each of so many pictures, an index of the configuration's prompts, int64 (count,)."""
         return torch.tensor([self._trained[index % len(self._trained)] for index in range(count)])
 
     def captions(self, count: int) -> "StudentCaptions":

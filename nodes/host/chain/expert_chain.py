@@ -81,7 +81,11 @@ class ExpertInput(TermNumbers):
         return own or f"expert {self.place}"
 
     def workers_of_chain(self, experts: Experts) -> Any:
-        """What makes the `Workers` of the whole chain for a run; None where this expert is on no worker."""
+        """The workers of the whole chain, see `Workers`; None where this expert is on none.
+
+        Raises:
+            ValueError: If one cannot be found.
+        """
         return None
 
 

@@ -42,9 +42,9 @@ def _described(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     return value if isinstance(value, (bool, int, float, str, type(None))) else type(value).__name__
 
 
-def _model(model: ModelPatcher) -> Iterator[Any]:
-    yield type(model.model).__name__
-    yield model.model_size()
-    made = model.cached_patcher_init[1] if model.cached_patcher_init is not None else ()
+def _model(patcher: ModelPatcher) -> Iterator[Any]:
+    yield type(patcher.model).__name__
+    yield patcher.model_size()
+    made = patcher.cached_patcher_init[1] if patcher.cached_patcher_init is not None else ()
     yield [each for each in made if isinstance(each, (bool, int, float, str))]
-    yield {key: [[patch[0], patch[2]] for patch in patches] for key, patches in sorted(model.patches.items())}
+    yield {key: [[patch[0], patch[2]] for patch in patches] for key, patches in sorted(patcher.patches.items())}

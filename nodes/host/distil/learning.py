@@ -26,14 +26,14 @@ class Learning:
 
     Attributes:
         rule: A key of `GUIDERS`.
-        steps: How long.
-        batch_size: Rows of a step, and trajectories that are walked at a time.
-        learning_rate: Its peak.
-        rank: Of the LoRA.
-        seed: Of everything that is drawn.
-        training_dtype: In which the student computes, a key of `DTYPES`, or "none" for its own.
-        lora_dtype: Of the LoRA, a key of `DTYPES`.
-        name: Of the run, which is kept under it until it has ended.
+        steps: Steps of the optimizer, 1 or more.
+        batch_size: Rows of a step, and trajectories that are walked at a time, 1 or more.
+        learning_rate: The largest of the run, above 0.
+        rank: Rank of the LoRA, 1 or more.
+        seed: Seed of everything that is drawn, 0…2⁶⁴ − 1.
+        training_dtype: What the student computes in, a key of `DTYPES`, or "none" for its own.
+        lora_dtype: What the LoRA is kept in, a key of `DTYPES`.
+        name: Name of the run, which is kept under it until it has ended.
         resume: Whether to go on where a run of this name was cancelled.
     """
 
@@ -54,7 +54,7 @@ class Learning:
         The longer it learns, the more batches of trajectories are walked between two turns of the student, up to 16.
 
         Args:
-            most_steps: Steps of the longest trajectories; the shortest have half as many.
+            most_steps: Steps of the longest trajectories, 1 or more; the shortest have half as many.
         """
         walked = max(1, min(_MOST_WALKED, math.ceil(self.steps / (2 * most_steps))))
         return DistilConfig(

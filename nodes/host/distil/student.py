@@ -29,7 +29,7 @@ class GuidedStudent:
     """A MODEL as the core's `Student`; it is loaded when it is asked, until `leave`.
 
     Args:
-        model: The MODEL, which stays as it is.
+        patcher: The MODEL, which stays as it is.
         conditionings: The prompt that it is given in place of all that the experts are told, for each of the prompts.
         shape: Shape of a batch, (B, C, …).
         dtype: In which the network computes; None for its own.
@@ -41,26 +41,26 @@ class GuidedStudent:
 
     def __init__(
         self,
-        model: ModelPatcher,
+        patcher: ModelPatcher,
         conditionings: Sequence[Conditioning],
         shape: Sequence[int],
         dtype: torch.dtype | None,
     ):
-        self._model = model.clone()
+        self._patcher = patcher.clone()
         if dtype is not None:
-            self._model.set_model_compute_dtype(dtype)
+            self._patcher.set_model_compute_dtype(dtype)
         self._given = {f"positive {place}": plain(each) for place, each in enumerate(conditionings, start=1)}
         self._shape = tuple(shape)
-        self._form = form_of(model.get_model_object("model_sampling"), shape)
+        self._form = form_of(patcher.get_model_object("model_sampling"), shape)
         self._stage: _Stage | None = None
-        self.device = model.load_device
+        self.device = patcher.load_device
         self.called: set[str] = set()
 
     def __call__(self, network: nn.Module, x: Tensor, sigma: Tensor, prompts: Tensor) -> Tensor:
         """See `Student`."""
         assert isinstance(network, Factors)
         if self._stage is None:
-            self._stage = _Stage(self._model, self._given, self._shape, self.called)
+            self._stage = _Stage(self._patcher, self._given, self._shape, self.called)
         rows = [(prompts == prompt).nonzero()[:, 0] for prompt in prompts.unique()]
         point, level = from_unbounded(x, sigma, self._form)
         answers = [self._stage.ask(network, int(prompts[own[0]]), point[own], level[own]) for own in rows]
@@ -75,27 +75,27 @@ class GuidedStudent:
     def end(self) -> None:
         """Leave nothing of the student in the network."""
         self.leave()
-        comfy.model_management.unload_model_and_clones(self._model, all_devices=True)
+        comfy.model_management.unload_model_and_clones(self._patcher, all_devices=True)
 
 
 class _Stage:
     """The student while it is loaded and asked.
 
     Args:
-        model: The student's MODEL.
+        patcher: The student's MODEL.
         given: Its CONDITIONINGs by name, in the order of the prompts.
         shape: Shape of a batch.
         called: See `LearningLayers`.
     """
 
-    def __init__(self, model: ModelPatcher, given: dict[str, Conditioning], shape: tuple[int, ...], called: set[str]):
-        self._network = model.model
+    def __init__(self, patcher: ModelPatcher, given: dict[str, Conditioning], shape: tuple[int, ...], called: set[str]):
+        self._network = patcher.model
         with ExitStack() as ending:
             conds = {name: comfy.sampler_helpers.convert_cond(each) for name, each in given.items()}
-            prepared = PreparedModel(model, conds, ending)
+            prepared = PreparedModel(patcher, conds, ending)
             self._options = prepared.model_options
             learning = (shape[0] * _HELD, *shape[1:])
-            _, conds, models = comfy.sampler_helpers.prepare_sampling(model, learning, prepared.conds, self._options)
+            _, conds, models = comfy.sampler_helpers.prepare_sampling(patcher, learning, prepared.conds, self._options)
             ending.callback(comfy.sampler_helpers.cleanup_models, conds, models)
             ending.enter_context(plain_weights(self._network))
             invalidate_pages(self._network)
@@ -103,7 +103,7 @@ class _Stage:
             sigmas = torch.tensor([self._network.model_sampling.sigma_max, 0.0])
             prepared.announce(sigmas)
             empty = torch.zeros(shape)
-            processed = process(model, conds, RunInputs(empty, empty, None, sigmas, 0, [shape]))
+            processed = process(patcher, conds, RunInputs(empty, empty, None, sigmas, 0, [shape]))
             self._conds = [*processed.values()]
             self._layers = LearningLayers(self._network, called)
             ending.enter_context(self._layers.attached())

@@ -121,13 +121,13 @@ def train(
 def _task(
     teacher: GuidedTeacher,
     asked: GuidedStudent,
-    model: ModelPatcher,
+    patcher: ModelPatcher,
     shape: Sequence[int],
     prompts: int,
     config: DistilConfig,
 ) -> Task:
     """What the core's loop knows of a teacher, and of a student of this MODEL."""
-    prediction, schedule = _form_of(model)
+    prediction, schedule = _form_of(patcher)
     return Task(
         teacher,
         asked,
@@ -135,7 +135,7 @@ def _task(
         level=teacher.level,
         loss=Loss(prediction, schedule, config.loss.most),
         trained=range(prompts),
-        clamps=getattr(model.model, "makes_pictures", False),
+        clamps=getattr(patcher.model, "makes_pictures", False),
         device=asked.device,
     )
 
@@ -168,7 +168,7 @@ class _Run(DistilRun):
         super().write_report()
 
     def run(self, save_every: int = sys.maxsize) -> None:
-        """See `TrainingRun`; a cancelled run is saved, too, and every one where it reports."""
+        """See `TrainingRun`; a run is saved also when it is cancelled, and at each of its reports."""
         try:
             super().run(save_every)
         except comfy.model_management.InterruptProcessingException:
@@ -195,9 +195,9 @@ class _Run(DistilRun):
         self.history = list(state["history"])
 
 
-def _form_of(model: ModelPatcher) -> tuple[Prediction, NoiseSchedule]:
+def _form_of(patcher: ModelPatcher) -> tuple[Prediction, NoiseSchedule]:
     """What a MODEL predicts, and a schedule that has its α at any noise level."""
-    sampling = model.get_model_object("model_sampling")
+    sampling = patcher.get_model_object("model_sampling")
     if is_flow(sampling):
         return prediction_named("flow"), Flow()
     name = next((name for name in reversed(PREDICTIONS) if isinstance(sampling, PREDICTIONS[name])), "x0")

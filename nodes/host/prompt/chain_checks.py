@@ -142,7 +142,9 @@ def _check_products(node: QueuedNode, chain: QueuedChain, rule: Rule, sweep: Swe
 def _check_combination(
     rule: Rule, settings: Sequence[Setting], spaces: Sequence[int], terms: Sequence[QueuedTerm]
 ) -> None:
-    """Refuse experts that cannot be combined where they act; in a run from the highest level to 0 if not all always do.
+    """Refuse experts that cannot be combined where they act.
+
+    If some have a window or curve, a run from the highest noise level to 0 is judged.
 
     The settings are those that certainly take effect; the spaces are the numbers of the experts' latent spaces.
     """

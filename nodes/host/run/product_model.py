@@ -110,7 +110,10 @@ class _HostedGuider(ProductGuider):
     def go_on(
         self, executor: WrapperExecutor, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Go on with the host's call of `outer_sample`, from which the wrappers of other packs are kept."""
+        """Go on with the host's call of `outer_sample`, from which the wrappers of other packs are kept.
+
+        Noise, latent and result have the latent's shape, (B, C, …), see `CFGGuider.outer_sample`.
+        """
         with self.running(latent_image, kwargs.get("latent_shapes")):
             rest = WrapperExecutor.new_class_executor(self.outer_sample, self, executor.wrappers, executor.idx + 1)
             return rest.execute(noise, latent_image, *args, **kwargs)

@@ -117,7 +117,10 @@ class RunSpaces:
         for index, expert in zip(self.indices, self._experts, strict=True):
             if self.are_several and expert.vae is not None:
                 vaes.setdefault(index, expert.vae)
-        return [PictureCoder(vaes[index], format_of(self.firsts[index].model)) for index in sorted(vaes)]
+        return [
+            PictureCoder(vaes[index], format_of(self.firsts[index].model))
+            for index in (range(len(self.firsts)) if self.are_several else ())
+        ]
 
     @property
     def vaes(self) -> list[ModelPatcher]:

@@ -205,7 +205,7 @@ SENTENCES = {
         f"one pair made to bleed: both colours right in {percent(all_right('own nulls: Composite'))} of 300 faces, "
         f"there in {percent(all_right(ONE_NETWORK))}",
         f"the base model's negative alone ([{percent(all_right('base null: product'))} right])",
-        "the same, [there in {} of pairs shown, {} of others]; by pictures () {} and {}, worse faces".format(
+        "the same; by  [{} of trained pairs, {} of others]; by  {} and {}, worse faces".format(
             *of_distilled(DISTILLED), *of_distilled(BY_PICTURES, "lora_by_pictures")
         ),
         f"the same, there in {one_after_other('hair', 'all right').partition(' [')[0]} or "
@@ -296,7 +296,7 @@ SENTENCES = {
         f"Animal right in {share_of('scene_windows256', SCENES, 'animal', 200)}, all of the landscape in "
         f"{share_of('scene_windows256', SCENES, 'all of the landscape', 200)}, both in "
         f"{percent(measured('scene_windows256', SCENES, 'all with the animal', 200))}.",
-        f"31 animals are whole to the eye ({percent(31 / 48)} {interval_of(31 / 48, 48)})",
+        f"31 show a whole animal, by eye ({percent(31 / 48)} {interval_of(31 / 48, 48)})",
         f"Hair IoU {of_four('hair IoU')}, skin IoU {of_four('skin IoU')}, edges F1 {of_four('edge F1')}, all "
         f"attributes in {share_of('modalities256', FOUR, 'all attributes', 200)}.",
         "animal right in " + ", ".join(share_of("scene_reliability256", row, "animal", 40) for row in ENDS) + "; "
