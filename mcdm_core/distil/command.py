@@ -1,7 +1,7 @@
 """One distillation, from its configuration to the LoRA's file."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -63,8 +63,12 @@ def distil(
     return run.written
 
 
-def product_of(recipe: Recipe) -> tuple[list[Term], Expert, Condition]:
+def product_of(recipe: Recipe, load: Callable[[Path], Expert] = load_expert) -> tuple[list[Term], Expert, Condition]:
     """The product that a configuration describes.
+
+    Args:
+        recipe: The configuration.
+        load: Loads an expert's file; it is called once for each.
 
     Returns:
         Its terms, the student, and the student's condition; row p of every condition belongs to prompt p.
@@ -73,14 +77,14 @@ def product_of(recipe: Recipe) -> tuple[list[Term], Expert, Condition]:
         ValueError: An expert cannot read a prompt, or a file is none of its kind.
         FileNotFoundError: There is no expert or LoRA of a name.
     """
-    load = functools.cache(lambda given: load_expert(file_of(given, recipe.folder)))
-    student = load(recipe.student)
+    loaded = functools.cache(lambda given: load(_file_of(given, recipe.folder)))
+    student = loaded(recipe.student)
     given = [prompt.conditions.get(STUDENT, ConditionRequest()) for prompt in recipe.prompts]
-    terms = [_term(each, load(each.expert), recipe) for each in recipe.experts]
+    terms = [_term(each, loaded(each.expert), recipe) for each in recipe.experts]
     return terms, student, _encoded(student, given) or Condition()
 
 
-def file_of(given: str, folder: Path) -> Path:
+def _file_of(given: str, folder: Path) -> Path:
     """The expert's file, relative to the configuration's folder; or that of one that ships, by its name alone."""
     file = folder / given
     return file if file.is_file() or Path(given).suffix else expert_path(given)

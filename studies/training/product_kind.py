@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from mcdm_core.checkpoints import load_expert
-from mcdm_core.distil.command import file_of, product_of
+from mcdm_core.distil.command import product_of
 from mcdm_core.distil.recipe import RULES, load_recipe
 from mcdm_core.distil.run import fingerprint_of
 from mcdm_core.expert.condition import Condition
+from mcdm_core.expert.expert import Expert
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.pictures.files import as_bytes
 from mcdm_core.product.term import Term
@@ -77,7 +78,6 @@ class DrawingProduct:
         student: The expert that is trained.
         conditions: The student's condition, likewise.
         key: Names what is drawn: experts, LoRAs, prompts and settings.
-        decode: From the student's samples (B, C, h, w) to pictures (B, 3, H, W), −1…1.
 
     Raises:
         ValueError: The configuration is wrong, or an expert cannot read a prompt.
@@ -87,12 +87,10 @@ class DrawingProduct:
     def __init__(self, path: Path):
         recipe = load_recipe(path, draw_prompts)
         self.rule = RULES[recipe.rule]
-        self.terms, self.student, self.conditions = product_of(recipe)
+        self.terms, self.student, self.conditions = product_of(recipe, _with_vae)
         self._passes = recipe.passes
         conditions = [Term(self.student, self.conditions)]
         self.key = fingerprint_of([*self.terms, *conditions], [recipe.rule, repr(recipe.passes), _STEPS])
-        file = file_of(recipe.student, path.parent)
-        self.decode = load_expert(file, vae=vae_of(file)).decode
         self._trained = [index for index, prompt in enumerate(recipe.prompts) if not prompt.unseen]
 
     @property
@@ -115,7 +113,7 @@ class DrawingProduct:
         noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
         terms = [_told(term, prompts) for term in self.terms]
         samples = sample_product(terms, noise, _STEPS, rule=self.rule, settings=(self._passes,))
-        return self.decode(samples)
+        return self.student.decode(samples)
 
 
 @dataclass(frozen=True)
@@ -167,6 +165,10 @@ class ProductPictures:
             rows = prompts[first : first + _AT_ONCE]
             pictures = self.product.draw(rows, range(self.seed + first, self.seed + first + len(rows)))
             yield as_bytes(pictures).permute(0, 2, 3, 1).numpy()
+
+
+def _with_vae(file: Path) -> Expert:
+    return load_expert(file, vae=vae_of(file))
 
 
 def _told(term: Term, prompts: Tensor) -> Term:

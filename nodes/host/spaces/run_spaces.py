@@ -113,14 +113,13 @@ class RunSpaces:
     @cached_property
     def _coders(self) -> list[PictureCoder]:
         """The coder of each of several spaces, by the first VAE that an expert of it has; none in one."""
+        if not self.are_several:
+            return []
         vaes: dict[int, Any] = {}
         for index, expert in zip(self.indices, self._experts, strict=True):
-            if self.are_several and expert.vae is not None:
+            if expert.vae is not None:
                 vaes.setdefault(index, expert.vae)
-        return [
-            PictureCoder(vaes[index], format_of(self.firsts[index].model))
-            for index in (range(len(self.firsts)) if self.are_several else ())
-        ]
+        return [PictureCoder(vaes[index], format_of(first.model)) for index, first in enumerate(self.firsts)]
 
     @property
     def vaes(self) -> list[ModelPatcher]:
