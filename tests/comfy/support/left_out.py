@@ -1,6 +1,5 @@
 """Tests that can't run on the accelerator, each with the reason, by what their ids begin with."""
 
-_ON_CPU = "workers are processes that Ray starts, and compute on the CPU"
 _HALF = "half precision of a patch changes its latents by a sixteenth of their scale"
 _ONE_MEMORY = "it counts all tensors as one memory, and there are two"
 _KEPT_DATA = "torch can't put data of such a device into a parameter of the host, as core's dynamic loading does"
@@ -10,8 +9,6 @@ LEFT_OUT = {
     "evaluation/test_families.py::test_a_network_and_a_lora_on_it[PiD]": _HALF,
     "spaces/test_joint_runs.py::test_dynamic_vram_gives_what_there_is_without": _KEPT_DATA,
     "costs/test_memory.py::test_the_peak_is_the_weights_and_one_pass": _ONE_MEMORY,
-    "workers/test_worker_graphs.py": _ON_CPU,
-    "workers/test_workers.py": _ON_CPU,
 }
 
 

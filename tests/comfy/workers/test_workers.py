@@ -12,6 +12,7 @@ import torch
 
 from ...support.processes import run as run_command
 from ...support.watchdog import PATIENCE
+from ..support.closeness import rounded
 from ..support.leaks import Living
 from ..support.server.comfyui_server import ROOT
 from ..support.server.workers import NO_RAY, copy_models, joined_cluster, on_worker
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=
 WORKFLOWS = ROOT / "workflows" / "api"
 STEPS = 4
 EXACT = 1e-6  # of the latent's scale
+APART = 5e-2  # where this ComfyUI is on the accelerator, and computes in another precision than workers do
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +142,7 @@ def expert(model, condition, null, weight, **more):
 
 def assert_same(found, expected):
     found, expected = (latent["samples"] for latent in (found, expected))
-    assert (found - expected).abs().max() <= EXACT * expected.std()
+    assert (found - expected).abs().max() <= rounded(EXACT, APART) * expected.std()
 
 
 @pytest.fixture(scope="module")
