@@ -171,6 +171,7 @@ class UnitedDenoiser(ABC):
         return evaluation, networks.variance
 
     def _combined(self, evaluation: Evaluation) -> Tensor:
+        """C, which at the scale 1 of the core's plans is the result; clamped if the reference clamps x0."""
         denoised, _ = evaluation.pair()
         return denoised.clamp(-1, 1) if self.reference.clamp_x0 else denoised
 

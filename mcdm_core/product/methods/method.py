@@ -124,7 +124,8 @@ class SpanMethod(Method):
 
     Args:
         span: The span.
-        sigma_at: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.
+        sigma_at: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known:
+            then the span is taken for the whole run.
 
     Raises:
         ValueError: If the span is empty, see `Span.window`.
@@ -192,6 +193,8 @@ class Option:
 @dataclass(frozen=True, kw_only=True)
 class Setting(Span):
     """What is chosen of a method, for a whole product and the same in every run.
+
+    A subclass overrides `label`, by which messages call its span, and `what` if "remove it" doesn't say what to do.
 
     Attributes:
         name: Of the method, without spaces.

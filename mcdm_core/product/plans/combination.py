@@ -56,7 +56,8 @@ class Combination:
         have_null: Whether each expert has a null; empty if all have.
         null_owners: For each expert the first one that has the same null; empty if none is shared.
         methods: The methods of the product.
-        as_guidance: Whether the plans' scale is W, for a caller that changes guidance further; else it is 1.
+        as_guidance: Whether the plans' scale s is W (see `guidance_scale`), for a caller that changes guidance further,
+            as ComfyUI's CFG hooks do; else it is 1, and C is the product.
         null_is_read: Whether something beside the rule reads the first expert's null.
         remedies: The caller's part of a refusal of a missing null.
     """

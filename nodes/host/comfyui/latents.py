@@ -76,7 +76,7 @@ def is_one_frame(shape: Sequence[int]) -> bool:
     return len(shape) == 5 and shape[2] == 1
 
 
-def unframed(x: Tensor) -> Tensor:
+def without_time_axis(x: Tensor) -> Tensor:
     """Samples or pictures that may be videos of one frame, as (B, C, H, W)."""
     return x[:, :, 0] if x.ndim == 5 else x
 

@@ -1,6 +1,17 @@
 """The networks of a product's experts, asked in ComfyUI's batches and on their own devices.
 
 `LocalNetworks` sorts requests by device and MODEL, and makes batches of those to one MODEL, each a call of ComfyUI's.
+One question goes this way, from the core to a network:
+
+1. `mcdm_core.product.evaluate` asks `_NetworksAtPoint.ask` (`product.py`) for what the plan takes, in which a null that
+   experts share stands once;
+2. `Nulls.requests` makes requests of it, and adds the null of a MODEL that reads it beside its condition;
+3. those to experts on workers go to them; `LocalNetworks.predict` sorts the others by the MODEL in whose batch they are
+   asked (`asked_with`) and by device, and `Devices.run` asks devices side by side;
+4. `_predict_on_device` takes each MODEL's x and σ in its own form, and splits its requests (`_batches`);
+5. `_predict_batch` has `SharedNetworks.in_one_pass` (`weights/clones.py`) put the weights in place, adapters by rows; a
+   pass that is given up is made again, each MODEL by itself;
+6. `_call` hands the batch to `comfy.samplers.calc_cond_batch`, or to the node that replaces it.
 """
 
 from __future__ import annotations

@@ -176,8 +176,8 @@ class _NetworksAtPoint:
         # Kept no longer than this call: an object that holds its own method lives on until Python looks for circles.
         here = partial(product.networks.predict, point_of=point_of, model_options=self._model_options)
         predictions = here(requests) if workers is None else workers.predict(requests, point_of, here)
-        unframed = {made: product.spaces.unframed(x0) for made, x0 in predictions.items()}
-        cond, null = ({made.expert: x0 for made, x0 in unframed.items() if made.role == role} for role in ROLES)
+        answers = {made: product.spaces.unframed(x0) for made, x0 in predictions.items()}
+        cond, null = ({made.expert: x0 for made, x0 in answers.items() if made.role == role} for role in ROLES)
         return cond, null
 
     def _point_of(self, patcher: ModelPatcher) -> ModelPoint:

@@ -24,7 +24,7 @@ from ..chain.attachments import REMEDIES
 from ..chain.node_ids import SETTING_NODES, SIGMAS
 from ..spaces.checks import check_scores
 from .faults import Fault, Trial, check_value, fault_of, first_fault
-from .queued_chain import QueuedChain, QueuedTerm, chain_of, fault_of_experts, in_spaces
+from .queued_chain import QueuedChain, QueuedTerm, chain_of, fault_of_experts, queued_spaces
 from .queued_prompt import QueuedNode
 from .space_checks import check_latents, check_space
 
@@ -50,7 +50,7 @@ def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
     chain = chain_of(node)
     fault = None
     if node.inputs.get("scores") is True:
-        fault = fault_of("scores", partial(check_scores, in_spaces(chain.experts)))
+        fault = fault_of("scores", partial(check_scores, queued_spaces(chain.experts)))
     return fault or fault_of_experts(chain.experts, partial(_check_products, node, chain, rule)) or check_latents(node)
 
 

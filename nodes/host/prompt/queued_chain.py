@@ -18,9 +18,11 @@ from .loaders import encoder_of, models_behind, space_of
 from .queued_prompt import QueuedNode, current_prompt
 
 _EXPERTS = (EXPERT, EXPERT_REMOTE)
-_CHAINED = (*_EXPERTS, SCHEDULE, *SETTING_NODES)
 _UNSCHEDULED = {"sigma_start": 0.0, "sigma_end": 0.0}  # an expert's noise levels without Schedule (Expert)
 _NUMBERS = tuple(name for name in NUMBERS if name != "weight_curve")  # those that are no curve
+
+CHAINED = (*_EXPERTS, SCHEDULE, *SETTING_NODES)
+"""The nodes that take a chain and give one. Behind any other node that gives one, nothing of the chain is known."""
 
 
 class Name(NamedTuple):
@@ -132,7 +134,7 @@ class QueuedChain:
                 scheduled = {}
             elif node.class_type == SCHEDULE:
                 scheduled = scheduled or {name: value for name, value in node.inputs.items() if name != "experts"}
-            elif (kind := SETTING_NODES[node.class_type]) not in self.settings:
+            elif (kind := SETTING_NODES.get(node.class_type)) is not None and kind not in self.settings:
                 self.settings[kind] = _setting(kind, node)
         self.experts = _named(experts)
 
@@ -148,7 +150,7 @@ class QueuedChain:
 
         Without any VAE they have to be of one space.
         """
-        numbers = [each.space for each in in_spaces(self.experts)]
+        numbers = [each.space for each in queued_spaces(self.experts)]
         if None not in numbers:
             return [number for number in numbers if number is not None]
         may_differ = len(numbers) > 1 and any("vae" in expert.node.inputs for expert in self.experts)
@@ -171,7 +173,7 @@ def experts_of(end: QueuedNode) -> list[QueuedExpert]:
     return _named([end, *(expert.node for expert in experts)]) if end.class_type == PRODUCT_MODEL else experts
 
 
-def in_spaces(experts: Sequence[QueuedExpert]) -> list[InSpace]:
+def queued_spaces(experts: Sequence[QueuedExpert]) -> list[InSpace]:
     """The experts as the checks of latent spaces see them, which a run shares."""
     known = [*dict.fromkeys(expert.space for expert in experts if expert.space is not None)]
     numbers: dict[str | None, int] = {space: number for number, space in enumerate(known)}
@@ -210,7 +212,7 @@ def ends_of(expert: QueuedNode) -> list[QueuedNode]:
     waiting = expert.users("experts")
     while waiting:
         node, *waiting = waiting
-        if node.class_type not in _CHAINED:
+        if node.class_type not in CHAINED:
             ends[node] = None
         elif node not in passed:
             passed.add(node)
@@ -222,7 +224,7 @@ def ends_of(expert: QueuedNode) -> list[QueuedNode]:
 def cut_experts() -> list[QueuedNode]:
     """The experts of the prompt whose chain ends at them, beside a product that is sampled."""
     nodes = current_prompt().nodes.values()
-    sampled = any(node.source("experts") is not None and node.class_type not in _CHAINED for node in nodes)
+    sampled = any(node.source("experts") is not None and node.class_type not in CHAINED for node in nodes)
     return [node for node in nodes if sampled and node.class_type in _EXPERTS and not node.users("experts")]
 
 
@@ -238,7 +240,7 @@ def _named(nodes: Sequence[QueuedNode]) -> list[QueuedExpert]:
 def _nodes_of_chain(end: QueuedNode | None) -> list[QueuedNode]:
     passed: dict[QueuedNode, None] = {}
     node = end
-    while node is not None and node not in passed and node.class_type in _CHAINED:
+    while node is not None and node not in passed and node.class_type in CHAINED:
         passed[node] = None
         if "experts" not in node.inputs:
             return [*passed]

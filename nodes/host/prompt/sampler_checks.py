@@ -15,7 +15,7 @@ from ..samplers.logic import NO_EXPERTS
 from ..spaces.checks import check_one_space
 from .faults import Fault, fault_of, first_fault
 from .loaders import models_behind
-from .queued_chain import QueuedChain, chain_of, in_spaces
+from .queued_chain import QueuedChain, chain_of, queued_spaces
 from .queued_prompt import QueuedNode
 
 _OF_LOGIC: dict[str, Callable[[float], object]] = {
@@ -62,7 +62,7 @@ def _check_users(node: QueuedNode) -> Fault | None:
         if guider is not None and guider.class_type in _ONE_MODEL and _samples_one_model(guider):
             return Fault("operation", NO_EXPERTS.format(guider.class_type))
         chain = chain_of(user if "experts" in user.inputs else guider)
-        in_one = partial(check_one_space, in_spaces(chain.experts), "this sampler", "choose another sampler")
+        in_one = partial(check_one_space, queued_spaces(chain.experts), "this sampler", "choose another sampler")
         if fault := first_fault([("operation", in_one), ("operation", partial(_check_weighable, chain))]):
             return fault
     return None

@@ -16,7 +16,7 @@ from ..files.expert_folders import key_of_vae_file, metadata_of
 from ..spaces.checks import check_vaes
 from .faults import Fault
 from .loaders import encoder_of, expert_file
-from .queued_chain import Name, QueuedExpert, experts_of, fault_of_experts, in_spaces
+from .queued_chain import Name, QueuedExpert, experts_of, fault_of_experts, queued_spaces
 from .queued_prompt import QueuedNode
 
 _OF_CHECKPOINTS = ("CheckpointLoaderSimple", "UNETLoader")  # ComfyUI's, which load no latents of this pack's VAEs
@@ -37,7 +37,7 @@ def check_space(node: QueuedNode) -> Fault | None:
     """
     experts = experts_of(node)
     source = "the vae output of {} Load Diffusion Expert"
-    check = partial(check_vaes, in_spaces(experts), source, "choose experts of one kind")
+    check = partial(check_vaes, queued_spaces(experts), source, "choose experts of one kind")
     return fault_of_experts(experts, check) or _check_own_vaes(experts)
 
 

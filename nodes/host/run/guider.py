@@ -21,7 +21,7 @@ from ....mcdm_core.product.rules.own_null import OWN_NULL
 from ....mcdm_core.product.rules.rule import Rule
 from ..chain.attachments import delegate_hooked, null_is_read, separate_hooked, within_wrappers
 from ..chain.expert_chain import Conds, Experts
-from ..comfyui.latents import pack, parts_of, unframed
+from ..comfyui.latents import pack, parts_of, without_time_axis
 from ..comfyui.page import refusals_at_experts
 from ..evaluation.networks import LocalNetworks
 from ..evaluation.noise_levels import Forms, align_levels
@@ -231,7 +231,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         if spaces.are_several:
             check_noise(noise, inputs.sigmas)
             latent = self.inner_model.process_latent_in(latent) if latent.any() else latent
-            noise, latent = unframed(noise), unframed(latent).to(noise)
+            noise, latent = without_time_axis(noise), without_time_axis(latent).to(noise)
         return PlanOfRun(planner, forms, inputs.shapes, JointState(spaces, self._drawn, noise, latent))
 
     def _begin_product(

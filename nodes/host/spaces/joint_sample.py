@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ....mcdm_core.product.spaces import resized
-from ..comfyui.latents import parts_of, unframed
+from ..comfyui.latents import parts_of, without_time_axis
 from .run_spaces import RunSpaces
 
 
@@ -85,7 +85,7 @@ class JointState:
 
     def _draw(self, noise: Tensor) -> list[Tensor]:
         """Start noise of every space, with that of the reference."""
-        scale, standard = self._drawn.scale, unframed(self._drawn.standard)
+        scale, standard = self._drawn.scale, without_time_axis(self._drawn.standard)
         others = (self.spaces.joint.noise_of(index, standard.to(noise)) for index in self.spaces.others)
         return [noise, *(scale * other for other in others)]
 
@@ -111,4 +111,4 @@ class JointState:
     def mask_of(self, index: int, mask: Tensor) -> Tensor:
         """The run's noise mask (B, C, H, W) in the shape of a space's samples."""
         size = self.spaces.joint.spaces[index].size
-        return resized(unframed(mask)[:, :1].float(), size).to(mask).expand(self.noise[index].shape)
+        return resized(without_time_axis(mask)[:, :1].float(), size).to(mask).expand(self.noise[index].shape)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ....mcdm_core.product.evaluation import NoiseLevel
-from ..comfyui.latents import unframed
+from ..comfyui.latents import without_time_axis
 from .joint_sample import JointState
 
 
@@ -60,9 +60,9 @@ class JointSampler(_Around):
         """The reference's samples alone, from the arguments of ComfyUI's SAMPLER."""
         state, joint = self._state, self._state.spaces.joint
         latents = [*state.latents]
-        noises = state.noise_with(unframed(noise))
+        noises = state.noise_with(without_time_axis(noise))
         if latent_image is not None:
-            latents[0] = unframed(latent_image).to(noise)
+            latents[0] = without_time_axis(latent_image).to(noise)
         divided = [latent / scale for latent, scale in zip(latents, joint.scales, strict=True)]
         mask = denoise_mask
         if mask is not None:
@@ -103,7 +103,7 @@ class JointGuider(_Around):
         parts = joint.unpack(x)
         self._state.parts[:] = parts
         own = parts[0].unsqueeze(2) if self._ndim == 5 else parts[0]
-        combined = unframed(self._inside(own, sigma, *args, **kwargs))
+        combined = without_time_axis(self._inside(own, sigma, *args, **kwargs))
         carried = joint.from_reference(combined, self._ahead(NoiseLevel(sigma)))
         return joint.pack(
             [combined, *(carried[i] / joint.scales[i] if i in carried else parts[i] for i in range(1, len(parts)))]

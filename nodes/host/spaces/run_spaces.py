@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ....mcdm_core.product.spaces import JointSpaces, Space, size_like
 from ..chain.expert_chain import Conds, ExpertInput, Experts
-from ..comfyui.latents import unframed
+from ..comfyui.latents import without_time_axis
 from ..files.expert_model import ExpertModel
 
 _PATCHED = comfy.latent_formats.Flux2  # ComfyUI's format of latents that are cut into patches of two
@@ -152,7 +152,7 @@ class RunSpaces:
 
     def unframed(self, x: Tensor) -> Tensor:
         """A MODEL's sample as experts' are combined: of several spaces a picture."""
-        return unframed(x) if self.are_several else x
+        return without_time_axis(x) if self.are_several else x
 
     def with_areas(self, patcher: ModelPatcher, conds: Conds) -> Conds:
         """A MODEL's conditioning, with areas and GLIGEN's boxes where they are in the reference's picture."""
@@ -231,7 +231,7 @@ class PictureCoder:
         latents = self._format.process_out(self._framed(samples))
         decoded = self._in_turn(latents, self.vae.memory_used_decode, self.vae.first_stage_model.decode)
         pictures = self.vae.process_output(decoded.float())
-        return unframed(pictures)[:, :3].to(samples.device, samples.dtype).clamp(0.0, 1.0)
+        return without_time_axis(pictures)[:, :3].to(samples.device, samples.dtype).clamp(0.0, 1.0)
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
@@ -239,7 +239,7 @@ class PictureCoder:
         fitted = self.vae.vae_encode_crop_pixels(pictures.float().movedim(1, -1)).movedim(-1, 1)  # some take RGBA
         framed = self._framed(self.vae.process_input(fitted))
         latents = self._in_turn(framed, self.vae.memory_used_encode, self.vae.first_stage_model.encode).float()
-        return unframed(self._format.process_in(latents)).to(pictures.device, pictures.dtype)
+        return without_time_axis(self._format.process_in(latents)).to(pictures.device, pictures.dtype)
 
     def memory(self, space: Space) -> float:
         """Bytes that coding one picture of a space takes, there or back."""

@@ -112,6 +112,17 @@ def test_there_are_no_other_nodes(node):
     assert node.classes.keys() == FROZEN.keys()
 
 
+def test_all_nodes_of_chains_are_known_where_a_prompt_is_queued(node, host):
+    """Else nothing would be checked of a chain that has the one left out."""
+    found = set()
+    for node_id, cls in node.classes.items():
+        schema = cls.GET_SCHEMA()
+        sides = [{each.io_type for each in side} for side in (schema.inputs, schema.outputs)]
+        if all("MCDM_EXPERTS" in side for side in sides):
+            found.add(node_id)
+    assert found == set(host.prompt.queued_chain.CHAINED)
+
+
 @pytest.mark.parametrize("node_id", FROZEN)
 def test_everything_is_explained(node, node_id):
     schema = node.classes[node_id].GET_SCHEMA()
