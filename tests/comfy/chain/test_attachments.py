@@ -96,7 +96,7 @@ def pair(stage, networks, place, attach, clone=False):
     return [stage.expert(model, index) for index, model in enumerate(models)]
 
 
-@pytest.mark.one_of(15)
+@pytest.mark.one_of(30)
 @pytest.mark.parametrize("clone", [False, True], ids=["two networks", "one network"])
 @pytest.mark.parametrize("place", [0, 1], ids=["first", "second"])
 @pytest.mark.parametrize("name", ON_PREDICTIONS)
@@ -111,7 +111,7 @@ def test_what_acts_in_the_network_acts_on_its_expert_alone(stage, product_of, as
     assert_matters(expected, brute_force(scene, plain, pictures=node.pictures))
 
 
-@pytest.mark.one_of(6)
+@pytest.mark.one_of(12)
 @pytest.mark.parametrize("name", ON_GUIDANCE)
 def test_what_acts_on_guidance_acts_on_the_product_from_the_first_expert(stage, product_of, assert_agree, name):
     """What asks the network acts on what the first expert predicts, and its change counts."""
@@ -158,6 +158,7 @@ def test_what_asks_the_network_acts_on_a_product_of_copies_as_core_at_the_sum_of
     assert_matters(expected, sampled(scene, guider))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("place", [0, 1])
 def test_differential_diffusion_is_read_from_the_first_expert(stage, product_of, assert_agree, place):
     """ComfyUI asks the sampled MODEL how a noise mask changes from step to step."""
@@ -178,7 +179,6 @@ def test_differential_diffusion_is_read_from_the_first_expert(stage, product_of,
 
 
 @pytest.mark.long
-@pytest.mark.one_of(2)
 @pytest.mark.parametrize("place", [0, 1])
 def test_torch_compile(request, stage, product_of, assert_agree, place):
     """Without the compiler itself, which not every machine has: what it wraps stays the same."""

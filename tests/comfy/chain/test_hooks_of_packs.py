@@ -44,7 +44,7 @@ def bare(bare):
     return partial(bare, null_tokens=6)
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("places", [(0,), (1,), (0, 1)], ids=str)
 def test_a_hook_whose_clone_forgets(bare, attach, product_of, by_core, places):
     """Experts on networks of their own; each one's hook acts on its own passes."""

@@ -140,6 +140,7 @@ def core_alone(sampled):
     return lambda expert: sampled(core_guider(expert), steps=STEPS)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("kind", ATTACH)
 def test_one_model_as_two_experts_is_core_at_the_sum_of_weights(bare, run, core_alone, kind):
     expert = with_kept(bare(), kind)
@@ -148,7 +149,7 @@ def test_one_model_as_two_experts_is_core_at_the_sum_of_weights(bare, run, core_
     assert (theirs - core_alone(replace(bare(), weight=2.5))).abs().max() > 1e-2 * theirs.std()
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("kind", [*ATTACH, "in place of the batch"])
 def test_one_expert_is_core_to_the_bit(bare, run, core_alone, monkeypatch, kind):
     replaces = "in place of the batch"
@@ -157,7 +158,7 @@ def test_one_expert_is_core_to_the_bit(bare, run, core_alone, monkeypatch, kind)
     assert torch.equal(run([expert]), core_alone(expert))
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("kind", ATTACH)
 def test_nothing_is_kept_after_a_run(bare, guider_of, sampled, kind):
     experts = [with_kept(bare(0), kind), with_kept(bare(1), kind)]
@@ -173,6 +174,7 @@ def test_nothing_is_kept_after_a_run(bare, guider_of, sampled, kind):
         assert KEPT not in model.model_options["transformer_options"]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("replaces", [False, True], ids=["around the passes", "in place of the batch"])
 def test_two_experts_keep_theirs_apart(bare, run, by_core_guiders, replaces):
     """Under one name."""
@@ -198,6 +200,7 @@ def by_fours(apply_model, args):
     return torch.cat([apply_model(x, t, c_crossattn=text, **args["c"]) for x, t, text in chunks])
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("wrapper", [None, by_fours], ids=["in one pass", "given up"])
 def test_a_lora_beside_its_base(bare, run, by_core_guiders, wrapper):
     """From the second step on they share passes; where that fails, what the pass kept doesn't count either."""

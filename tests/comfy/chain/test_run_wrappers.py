@@ -81,7 +81,7 @@ def test_one_expert_is_cores_guider(bare, cached, product_of, skipped, sampled, 
     assert ours[1] == theirs[1] != [0]
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("places", [(0,), (1,), (0, 1), (0, 1, 2)], ids=str)
 def test_easycache_skips_what_it_skips_in_core(bare, cached, product_of, by_core, skipped, places):
     experts = [bare(place) for place in range(3)]
@@ -101,6 +101,7 @@ def test_easycache_on_the_second_expert_alone_is_cores_run(bare, cached, product
     assert found == expected != [0]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("attached", ["to each", "before the LoRA"])
 def test_easycache_on_a_clone_with_a_lora(bare, cached, product_of, by_core, skipped, attached):
     """The second MODEL's own cache decides for it, also where both were made of one MODEL with a cache."""

@@ -32,7 +32,7 @@ def with_lora(model):
     return comfy.sd.load_lora_for_models(model, None, lora(model, 8), 0.7, 0.0)[0]
 
 
-@pytest.mark.one_of(8)
+@pytest.mark.one_of(16)
 @pytest.mark.parametrize("share", [None, 0.5, 0.0])
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)

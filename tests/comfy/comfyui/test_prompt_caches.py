@@ -69,6 +69,7 @@ def one_prompt(models):
     return [replace(expert_of(model, place), **given) for place, model in enumerate(models)]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("apart", [False, True], ids=["by rows", "exchanged"])
 def test_each_of_several_models_gives_its_own_answer(keeping, sampled, apart):
     from ..support import attachments, clones
@@ -109,6 +110,7 @@ def _family(name, **more):
     return replace(row, unet_config={**row.unet_config, **more})
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("apart", [False, True], ids=["by rows", "exchanged"])
 def test_hidream_o1_which_keeps_prompts_past_a_run(sampled, apart):
     """Two LoRAs of one network, in one prompt; and the network alone, after the product as before it."""

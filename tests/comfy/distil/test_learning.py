@@ -7,7 +7,7 @@ import torch
 
 from ..support.closeness import rounded
 
-LAYOUTS = ["eps", "SDXL", "flow"]
+LAYOUTS = ["flow", *(pytest.param(layout, marks=pytest.mark.long) for layout in ("eps", "SDXL"))]
 
 
 @pytest.fixture(scope="module", params=LAYOUTS)

@@ -26,6 +26,7 @@ def cancelling(monkeypatch):
     return cancel
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("call", [3, 20, 24, 35], ids=["teacher", "student", "later", "again the teacher"])
 def test_a_cancelled_run_goes_on_to_the_same_lora(given, train, base, cancelling, call):
     import comfy.model_management
@@ -127,6 +128,7 @@ def test_a_mistake_is_one_sentence_before_anything_is_asked(given, train, base, 
     assert not (base / "output" / "mcdm_loras").exists()
 
 
+@pytest.mark.long
 def test_runs_leave_nothing(given, train):
     inputs = given("flow", steps=1)
     train(inputs)
@@ -171,6 +173,7 @@ def compared(first, second, within):
     torch.testing.assert_close(*losses, rtol=within, atol=0)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("layout", ["eps", "flow"])
 def test_partly_loaded_it_learns_the_same(given, train, layout, request):
     whole = train(given(layout, steps=4))
@@ -178,6 +181,7 @@ def test_partly_loaded_it_learns_the_same(given, train, layout, request):
     compared(train(given(layout, steps=4)), whole, rounded(1e-3, 0.2))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("layout", ["eps", "flow"])
 def test_with_dynamic_vram_it_learns_the_same(given, train, layout, request):
     """Also where pages are taken away between a layer's output and its gradient."""

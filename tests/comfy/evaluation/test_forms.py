@@ -117,7 +117,7 @@ def test_every_form_of_core_is_here(pack):
     assert {kind.name for kind in comfy.model_base.ModelType} <= set(CORES)
 
 
-@pytest.mark.one_of(6)
+@pytest.mark.one_of(12)
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("form", FORMS)
 def test_a_network_and_its_copy_are_the_network_at_the_sum_of_their_weights(experts, chain, node, product, form, run):
@@ -201,7 +201,7 @@ def test_a_step_waits_for_a_device_as_often_as_cores(experts, chain, node):
     assert [waits(node("MCDM_Guider", experts=chain(*of))[0]) - core for of in chains] == [0, 0, 1]
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("form", ["EPS", "FLOW, noise scaled by the size"])
 @pytest.mark.parametrize("alike", [True, False], ids=["equal ranges", "other ranges"])
 def test_no_step_waits_for_a_device_once_more_for_a_further_network(experts, chain, node, form, alike):

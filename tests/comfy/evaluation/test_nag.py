@@ -63,7 +63,7 @@ def test_one_expert_is_cores_guider(bare, attach, product_of, sampled, layout, c
     assert torch.equal(product_of([expert], shape=SHAPES[layout]), theirs)
 
 
-@pytest.mark.one_of(8)
+@pytest.mark.one_of(16)
 @pytest.mark.parametrize("layout", SHAPES)
 @pytest.mark.parametrize("places", [(0,), (1,), (0, 1)], ids=str)
 @pytest.mark.parametrize("shares", SHARES)

@@ -53,14 +53,14 @@ def test_the_fixed_combinations_have_every_expert():
     assert len(set(all_combinations())) == 400
 
 
-@pytest.mark.one_of(12)
+@pytest.mark.one_of(24)
 def test_agrees_with_brute_force(casts, product_of, assert_agree, combination):
     sampler_name, experts = combination
     ours, theirs = ([cast.expert(*expert, place) for place, expert in enumerate(experts)] for cast in casts)
     assert_agree(product_of(ours, sampler_name), brute_force(theirs, sampler_name))
 
 
-@pytest.mark.one_of(12)
+@pytest.mark.one_of(24)
 def test_every_sampler_agrees_with_brute_force(models, product_of, assert_agree, every_sampler):
     from ..support.oracle.variants import expert_of
 
@@ -68,7 +68,7 @@ def test_every_sampler_agrees_with_brute_force(models, product_of, assert_agree,
     assert_agree(product_of(ours, every_sampler), brute_force(theirs, every_sampler))
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.long
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_every_attachment_matters(casts, prediction):
     """Else agreement would say nothing about it."""
@@ -110,7 +110,7 @@ def models(pack):
     return make({name: fresh(name) for name in MODELS[:4]}.get), make(fresh)
 
 
-@pytest.mark.one_of(9)
+@pytest.mark.one_of(18)
 @pytest.mark.parametrize(("reference", "other"), [(a, b) for a in MODELS for b in MODELS if a != b])
 def test_every_prediction_meets_every_other(models, product_of, assert_agree, reference, other):
     from ..support.oracle.variants import expert_of
@@ -136,7 +136,7 @@ def guided(pack):
     return lambda name, model: attach[name](model)
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(
     "chain", [("SAG", "SAG"), ("SAG", "v", "SAG"), ("SAG", "eps", "flow"), ("RescaleCFG", "v"), ("APG", "v")]
 )
@@ -154,7 +154,7 @@ def test_guidance_hooks_run_on_the_product(models, product_of, assert_agree, gui
     assert (hooked - brute_force(make(models[1], "none"))).abs().max() > 100 * AGREEMENT * hooked.std()
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("second", ["the same MODEL", "a LoRA on it", "a ControlNet"])
 @pytest.mark.parametrize("reliability", [1.0, 0.0])
 def test_sag_reads_the_first_experts_null_and_no_other(casts, product_of, assert_agree, guided, second, reliability):
@@ -203,7 +203,7 @@ def test_one_expert_is_cores_guider_with_every_sampler(casts, product_of, sample
     assert theirs.isfinite().all()
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize("attachment", ATTACHMENTS[:-2])  # core knows no mask and no window
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_one_expert_is_cores_guider(casts, product_of, sampled, prediction, attachment):

@@ -42,7 +42,7 @@ def pair(cast):
     return cast.expert("eps", "plain", 0), cast.expert("eps", "LoRA", 1)
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize(
     ("weights", "reliabilities", "terms"),
     [
@@ -64,7 +64,7 @@ def test_nothing_but_the_terms_is_evaluated(calls, pair, weights, reliabilities,
     assert rows_of(calls(experts)) == terms * STEPS
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize(
     ("attachments", "terms"),
     [

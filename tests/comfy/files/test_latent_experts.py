@@ -68,7 +68,7 @@ def test_an_empty_latent_is_8_times_smaller_than_the_picture(load_latent, node):
     assert not latent["samples"].any()
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 @pytest.mark.parametrize("names", [["hair"], ["hair", "skin"], ["skin", "text", "sketch", "class"]])
 def test_same_seed_same_picture_as_the_core(load_latent, node, core, own, chain, names, eta):

@@ -47,7 +47,7 @@ def upper_half():
     return mask
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_sde"])
 @pytest.mark.parametrize("weights", [(1.5, 2.0), (0.4, 0.6)])
 def test_the_latent_is_sampler_custom_advanceds(load, chain, node, inputs, sampler, weights):

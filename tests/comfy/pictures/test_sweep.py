@@ -101,6 +101,7 @@ def test_the_latents_mask_and_picture_reach_every_cell(load, chain, node, sweep)
     assert not samples.equal(picture.expand(2, -1, -1, -1))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("second", ["skin", "lora clone"])
 def test_the_experts_are_loaded_once_for_the_grid(load, chain, sample, sweep, second, monkeypatch):
     import comfy.model_management
@@ -185,7 +186,7 @@ def cancel(monkeypatch, every_step):
     return at
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(("last", "done"), [(2, 0), (3, 0), (8, 2)])
 def test_a_cancel_keeps_the_finished_cells_and_the_next_run_is_good(
     load, chain, sweep, cancel, base, caplog, last, done

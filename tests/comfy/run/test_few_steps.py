@@ -37,7 +37,7 @@ def as_lcm(expert):
     return replace(expert, model=ModelSamplingDiscrete().patch(expert.model, "lcm", False)[0])
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("made", [lambda expert: expert, as_lcm], ids=["as trained", "ModelSamplingDiscrete lcm"])
 @pytest.mark.parametrize(("sampler", "scheduler"), FEW)
 def test_shares_of_one_model_and_prompt_draw_what_core_draws_at_cfg_1(
@@ -51,7 +51,7 @@ def test_shares_of_one_model_and_prompt_draw_what_core_draws_at_cfg_1(
     assert_agree(draw(shared_out([replace(expert, null=None)] * 2), sampler, scheduler), theirs["samples"])
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(("sampler", "scheduler"), FEW)
 def test_two_models_without_negatives_draw_the_mean_of_their_predictions(casts, draw, assert_agree, sampler, scheduler):
     import comfy.samplers

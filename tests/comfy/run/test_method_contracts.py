@@ -58,7 +58,7 @@ def watched(passes, caplog):
 # Off
 
 
-@pytest.mark.one_of(10)
+@pytest.mark.one_of(20)
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "heun", "dpmpp_sde", "euler_cfg_pp"])
 @pytest.mark.parametrize(
     ("name", "off"),
@@ -78,7 +78,7 @@ def test_off_is_cores_ksampler_to_the_bit(load, chain, node, sample, name, off, 
     )
 
 
-@pytest.mark.one_of(8)
+@pytest.mark.one_of(16)
 @pytest.mark.parametrize("sampler", ["euler", "euler_ancestral"])
 @pytest.mark.parametrize("kind", GUIDERS)
 @pytest.mark.parametrize(("name", "off"), OFF)
@@ -96,13 +96,14 @@ def test_off_is_the_plain_product_to_the_bit_and_asks_no_more(
     assert asked_off == asked > 0
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", OF_CHAINS)
 def test_on_it_has_a_say(experts, run, name):
     """Without which the other contracts would hold of nothing."""
     assert (run(name, experts()) - run("product", experts())).abs().max() > 1e-3
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("name", ["fewer passes", "turns"])
 def test_what_was_said_last_along_the_chain_counts(load, chain, node, guide, name):
     method, hair, skin = METHODS[name], load("hair"), load("skin")
@@ -143,7 +144,7 @@ def test_a_sweep_does_the_same(load, chain, node, sample, passes, watched, name)
     assert asked_by_cells == asked
 
 
-@pytest.mark.one_of(8)
+@pytest.mark.one_of(7)
 @pytest.mark.parametrize(
     ("name", "sampler"),
     [
@@ -237,7 +238,7 @@ def cancelled(guider, number):
         del guider.predict_noise
 
 
-@pytest.mark.one_of(12)
+@pytest.mark.one_of(24)
 @pytest.mark.parametrize("number", range(4))
 @pytest.mark.parametrize("name", METHODS)
 def test_a_cancelled_run_leaves_nothing_behind(load, chain, node, run, guide, name, number):

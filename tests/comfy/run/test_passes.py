@@ -75,7 +75,7 @@ RUNS = [
 ]
 
 
-@pytest.mark.one_of(12)
+@pytest.mark.one_of(16)
 @pytest.mark.parametrize(("names", "policy", "sampler"), RUNS)
 def test_agrees_with_brute_force(node, models, fewer, scheduled, counted, sampled, names, policy, sampler):
     from ..support.oracle.fewer_passes import FewerPassesGuider

@@ -24,7 +24,7 @@ def as_first(expert, cfg, model=None, reliability=1.0):
     return (expert, {"weight": cfg, "reliability": reliability, "model": model or expert.model})
 
 
-@pytest.mark.one_of(8)
+@pytest.mark.one_of(16)
 @pytest.mark.parametrize(("cfg", "weight"), [(1.0, 1.5), (2.5, -0.5), (0.4, 0.6), (0.0, 2.0), (1.0, 0.0)])
 @pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m_sde", "ddim", "euler_cfg_pp"])
 def test_equals_mcdm_ksampler(load, chain, sample, product, sampler_name, cfg, weight):
@@ -155,7 +155,7 @@ def test_all_experts_are_loaded_in_one_call(load, chain, product, loads):
     assert loads == [{expert.model.model for expert in (hair, skin, text)}]
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("end", ["finished", "cancelled", "failed"])
 def test_a_run_leaves_nothing_behind(load, chain, product, end):
     import comfy.model_management

@@ -20,7 +20,7 @@ def expert(pack):
     return make
 
 
-@pytest.mark.one_of(6)
+@pytest.mark.one_of(12)
 @pytest.mark.parametrize("cfg", [1.0, 4.0])
 @pytest.mark.parametrize(
     ("layout", "attachment"),

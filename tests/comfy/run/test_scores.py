@@ -61,6 +61,7 @@ def recording(points):
     return sample
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("kind", ["MCDM_Guider", "MCDM_OwnNullGuider"])
 def test_scores_beside_plain_loops(load, chain, node, host, sampled, kind):
     import comfy.samplers

@@ -72,7 +72,7 @@ def networks(monkeypatch):
 ATTACHED = ["plain", "LoRA", "LoRA clone", "patched attention", "hooked LoRA schedule", "mask", "window"]
 
 
-@pytest.mark.one_of(8)
+@pytest.mark.one_of(16)
 @pytest.mark.parametrize("attachment", ATTACHED)
 @pytest.mark.parametrize("prediction", ["eps", "v", "flow"])
 def test_the_same_to_the_bit_as_on_one(casts, away, run, prediction, attachment):
@@ -96,6 +96,7 @@ def test_cores_node(casts, two_devices, devices, run):
     assert torch.equal(run([here, selected]), run([here, other]))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("attachment", ["LoRA clone", "patched attention", "hooked LoRA schedule"])
 def test_two_that_share_a_network_on_the_other_device(casts, select, run, attachment):
     here = casts[0].expert("eps", "plain", 0)
@@ -199,7 +200,7 @@ def failing(step, error):
     return call
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize("step", range(STEPS))
 @pytest.mark.parametrize("places", [(0,), (1,), (0, 1)], ids=str)
 def test_an_error_ends_the_run_on_all(casts, away, guider_of, run, networks, places, step):
@@ -217,7 +218,7 @@ def test_an_error_ends_the_run_on_all(casts, away, guider_of, run, networks, pla
     assert torch.equal(run(guider=guider), whole)
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize("step", range(STEPS))
 @pytest.mark.parametrize("place", [None, 0, 1], ids=["sampler", "here", "away"])
 def test_a_cancel_at_each_step(casts, away, guider_of, run, networks, place, step):

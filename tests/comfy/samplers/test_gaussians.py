@@ -72,7 +72,7 @@ def levels(gaussian, node):
     ].tolist()
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("sampler", ["MCDM", "euler"])
 @pytest.mark.parametrize("predictions", [("eps", "v"), ("v", "eps")], ids="-".join)
 @pytest.mark.parametrize("schedules", MIXED, ids="-".join)
@@ -215,6 +215,7 @@ def united(gaussian, gaussian_flow, chain):
     return build
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 def test_or_of_gaussians_is_their_mixture(node, pixels, united, kind):
     """All three values of a picture are of one and the same expert."""

@@ -46,7 +46,7 @@ def in_the_core(core, sampling, base, names, experts, spacing, seed, **how):
     return (picture.movedim(1, -1) + 1) / 2
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 @pytest.mark.parametrize("names", [["hair"], ["hair", "skin"], ["skin", "text", "sketch"], ["hair", "linear"]])
 def test_same_seed_same_picture(load, node, core, sampling, base, small_experts, names, eta):

@@ -61,7 +61,7 @@ PAIRS = {
 }
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("pair", PAIRS)
 def test_families_of_pictures_are_the_plain_loop(spaces, compare, pair):
     """κ is not 1 and sides are unequal: the reference has pictures of 64 × 32, the other ones of about 64²."""
@@ -80,7 +80,7 @@ def test_three_spaces(spaces, compare):
     compare(groups)
 
 
-@pytest.mark.one_of(22)
+@pytest.mark.one_of(44)
 @pytest.mark.parametrize("reference", ["latents", "flow"])
 def test_every_sampler_steps_the_joint_state_or_refuses_it(spaces, compare, every_sampler, reference):
     groups = [spaces(reference, (32, 32), (2.0, 1.0)), spaces("pixels", (32, 32), (1.5, 1.0))]
@@ -153,6 +153,7 @@ def sampled_with(joint, joint_chain, node):
     return sample
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("other", ["SD1.5", "Qwen-Image"])
 def test_an_area_is_at_its_place_in_the_references_picture(spaces, sampled_with, other):
     """Areas are told in units of 8 pixels of what is drawn, or in shares: here the right half of 32 × 64 pixels."""
@@ -174,6 +175,7 @@ def test_boxes_of_gligen_are_at_their_place_in_the_references_picture(spaces, jo
     assert second == [("text", 4.0, 4.0, 4.0, 4.0)]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("place", [0, 1], ids=["reference", "other"])
 def test_a_controlnet_acts_in_the_space_of_its_expert(spaces, compare, place):
     """Its hint is a picture, which ComfyUI resizes for the expert's own samples."""

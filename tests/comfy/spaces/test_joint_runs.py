@@ -279,7 +279,7 @@ def loaded(vae):
     comfy.model_management.load_models_gpu([vae.patcher])
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(
     "name", ["pixels", "latents", "SD1.5", "SDXL", "Flux", "Flux 2", "Qwen-Image", "Chroma's pixels"]
 )
@@ -415,6 +415,7 @@ def test_a_seed_draws_every_space_and_leaves_the_global_one_alone(spaces, joint_
     assert torch.equal(run(experts), found)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("space", ["SD15", "Flux2"])
 def test_a_tiny_vae_takes_no_more_than_is_expected_of_it(pack, space):
     import comfy.latent_formats
@@ -433,6 +434,7 @@ def test_a_tiny_vae_takes_no_more_than_is_expected_of_it(pack, space):
             assert expected / 2 < counted.peak <= expected
 
 
+@pytest.mark.long
 def test_dynamic_vram_gives_what_there_is_without(request, spaces, joint_chain, run, pack):
     def groups():
         return [spaces("SDXL", (32, 32), (2.0, 1.0)), spaces("Flux", (64, 64), (1.5, 1.0))]

@@ -10,7 +10,7 @@ from ..support.attachments import clone, set_apart, unclamped, weighted, with_lo
 from ..support.closeness import rounded
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 def test_each_gives_its_own_answer(pair, load, chain, guide):
     together, apart = pair()
     expected = guide(chain(*weighted(*apart)))
@@ -26,7 +26,7 @@ def test_exchanged_weights_are_the_same_to_the_bit(load, chain, guide):
     assert torch.equal(guide(chain(*three(load("hair")))), guide(chain(*apart)))
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 def test_partly_loaded_clones_give_the_same(pair, chain, guide, request):
     together, apart = pair()
     expected = guide(chain(*weighted(*apart)))
@@ -77,6 +77,7 @@ SLOW = {
 }
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("kind", SLOW)
 def test_models_that_only_comfyui_can_load(load, chain, guide, caplog, kind):
     """They are loaded in each other's place, with one warning a run that says whose and why."""

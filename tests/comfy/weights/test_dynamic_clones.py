@@ -74,7 +74,7 @@ def sampled(guider_of, sampled):
     return run
 
 
-@pytest.mark.one_of(6)
+@pytest.mark.one_of(10)
 @pytest.mark.parametrize("names", GROUPS, ids=" + ".join)
 def test_each_gives_its_own_answer(models, sampled, dynamic_vram, names):
     """Half the network in memory, and all of it."""
@@ -91,7 +91,7 @@ def test_each_gives_its_own_answer(models, sampled, dynamic_vram, names):
         assert dynamic_vram.used <= dynamic_vram.budget
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.long
 @pytest.mark.parametrize("names", [("plain", "other layers"), ("other layers", "LoRA")], ids=" + ".join)
 def test_what_only_loading_can_exchange(clones, models, sampled, dynamic_vram, caplog, names):
     import comfy.model_management
@@ -159,7 +159,7 @@ def test_what_a_base_and_two_loras_cost_where_they_are_exchanged(models, sampled
     assert dynamic_vram.copied == sum(sizes.values()) + switches * differing
 
 
-@pytest.mark.one_of(8)
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
 @pytest.mark.parametrize("share", [None, 0.5])
 @pytest.mark.parametrize("sharing", [True, False], ids=["by rows", "exchanged"])
@@ -181,7 +181,7 @@ def test_in_smaller_formats(clones, models, sampled, dynamic_vram, dtype, share,
     clones.assert_same_weights(clones.contents(together), before)
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("names", GROUPS[2::2], ids=" + ".join)
 def test_a_run_leaves_everything_as_it_was(clones, models, sampled, names):
     import comfy.model_management
@@ -225,7 +225,7 @@ def test_a_cancelled_run_leaves_everything_as_it_was(clones, models, sampled, na
     assert torch.equal(sampled(together), sampled(models(names, apart=True)))
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("failing", ["pass", "patching", "objects"])
 def test_a_failure_leaves_everything_as_it_was(clones, models, sampled, monkeypatch, failing):
     names = ("plain", "small layers")

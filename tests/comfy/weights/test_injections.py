@@ -108,7 +108,7 @@ def sampled(product_of):
     return run
 
 
-@pytest.mark.one_of(8)
+@pytest.mark.one_of(16)
 @pytest.mark.usefixtures("kind_of_models")
 @pytest.mark.parametrize("kind", [*KINDS, BYPASS])
 @pytest.mark.parametrize("names", GROUPS, ids=" + ".join)
@@ -121,7 +121,7 @@ def test_each_gives_its_own_answer(models, sampled, names, kind):
         assert_close(sampled(together), expected)
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.usefixtures("kind_of_models")
 @pytest.mark.parametrize("kind", ["a_layer_between", BYPASS])
 @pytest.mark.parametrize("names", [("injected", "other layers"), ("other layers", "injected")], ids=" + ".join)
@@ -129,7 +129,7 @@ def test_beside_what_only_loading_can_exchange(models, sampled, names, kind):
     assert_close(sampled(models(names, kind)), sampled(models(names, kind, apart=True)))
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.usefixtures("kind_of_models")
 @pytest.mark.parametrize("kind", ["other_weights", BYPASS])
 def test_comfyui_loads_the_network_anew_in_the_middle_of_a_run(models, sampled, kind):

@@ -75,7 +75,7 @@ def agree(plain, assert_agree, guider_of, sampled, host):
     return check
 
 
-@pytest.mark.one_of(6)
+@pytest.mark.one_of(12)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_adapter(agree, kind):
     from ..support.adapters import adapted
@@ -84,7 +84,7 @@ def test_every_kind_of_adapter(agree, kind):
     assert agree(lambda plain: [plain, adapted(plain, name, ending)]) == {form}
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("kind", ["lora", "loha", "difference", "oft"])
 @pytest.mark.parametrize(("strength", "strength_model"), [(-0.6, 1.0), (1.3, 0.5)])
 def test_strengths(agree, kind, strength, strength_model):
@@ -96,7 +96,7 @@ def test_strengths(agree, kind, strength, strength_model):
     assert forms == {LOW_RANK if low_rank else PATCHED}
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("kind", ["lora", "difference"])
 @pytest.mark.parametrize("ending", [LINEAR, CONVOLUTION])
 @pytest.mark.parametrize("offset", [(0, 8, 16), (1, 4, 8)], ids=["outputs", "inputs"])
@@ -173,7 +173,7 @@ CHAINS = {
 }
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(7)
 @pytest.mark.parametrize("chain_name", CHAINS)
 def test_chains(agree, chain_name):
     agree(CHAINS[chain_name])
@@ -183,7 +183,7 @@ def ramp():
     return torch.linspace(0, 1, 12).expand(1, 8, 12)
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(
     "settings",
     [{"mask": None, "end": 0.5}, {"reliability": 1.0, "weight": 0.5}, {"mask": ramp()}, {"start": 0.4}],

@@ -83,7 +83,7 @@ def test_rounding_is_no_worse_than_cores(pack, by_rows, dtype, kind, request, re
     assert 0 < np.mean(ratios) <= (1.1 if count == 1 else 1.05)
 
 
-@pytest.mark.one_of(8)
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_kept_in_fewer_bits(pack, by_rows, kind):
     """Core rounds patched weights to what they are kept in; adapters that are added aside are not rounded."""
@@ -131,7 +131,7 @@ def test_quantized_layers(pack, by_rows, kind):
     assert distance(result, expected) < rounded(1e-5, 5e-4)
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(5)
 @pytest.mark.parametrize("kind", KINDS)
 def test_networks_of_which_only_a_part_fits(pack, by_rows, limited, kind):
     ours, theirs = network(torch.float32, 64), network(torch.float32, 64)

@@ -142,6 +142,7 @@ def split(most):
     return wrapper
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(("most", "first"), [(1, [1, 1, 1, 1]), (2, [2, 2])], ids=["each row", "pairs of rows"])
 def test_a_wrapper_that_splits_the_batch(network, guider_of, calls, weights_put, host, caplog, most, first):
     """Rows can't be told inside, so each MODEL has a pass of its own, still without a switch.
@@ -197,7 +198,7 @@ def video_network(seed):
     return placed(model)
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("ending", "batched"),
     [("transformer_blocks.0.attn2.to_q.weight", True), ("time_stack.0.attn1.to_q.weight", False)],

@@ -47,6 +47,7 @@ def test_pictures_are_kept(command, suffix, given, tmp_path):
     check([*arguments, "--seed", "1", "--overwrite"], tmp_path, output)
 
 
+@pytest.mark.long
 def test_a_converted_file_is_kept(given, tmp_path):
     target = tmp_path / "out" / "new.safetensors"
     arguments = ["convert", given[1], str(target)]

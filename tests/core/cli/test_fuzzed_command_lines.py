@@ -84,6 +84,7 @@ def restore(folder, before, after):
             path.unlink()
 
 
+@pytest.mark.long
 def test_what_is_spoiled_is_good(here, monkeypatch):
     before = contents(here)
     good = [(arguments, CONFIGS.get(arguments[0], CONFIGS["train"])[0]) for arguments in GOOD]

@@ -40,6 +40,7 @@ def interrupting(terms, call):
     return terms
 
 
+@pytest.mark.long
 def test_a_killed_run_equals_an_uninterrupted_one(tmp_path):
     """Killed while the buffer is filled, after a state was saved from which part of a filling was still to be used."""
     script = ["-m", "tests.support.distillation"]

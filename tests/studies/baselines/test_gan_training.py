@@ -69,6 +69,7 @@ def source():
     return PictureSets({"hair": halves("hair", (230, 200, 40)), "skin": halves("skin", (200, 120, 90))})
 
 
+@pytest.mark.long
 def test_the_command_trains_and_writes_a_generator(config, tmp_path):
     assert main(["train", str(config), "--runs", str(tmp_path)]) == 0
     folder = tmp_path / "gan"

@@ -265,6 +265,7 @@ def test_pictures_without_a_value_do_not_count():
     assert figure_of(np.array([0.25, np.nan, 0.75])).value == 0.5
 
 
+@pytest.mark.long
 def test_processes_draw_what_one_process_draws(tmp_path, experts, monkeypatch):
     data = DataConfig("folder", path=str(write_folder(tmp_path / "mine", count=2)))
     files = {name: tmp_path / "experts" / f"{name}.safetensors" for name in experts}

@@ -99,6 +99,7 @@ def test_faces_are_measured_at_256_pixels(evaluate):
     assert not {"SSIM", "edge F1", "kind of eyes"} & beside
 
 
+@pytest.mark.long
 def test_scenes_are_measured_at_256_pixels(evaluate):
     animal, text = '{ expert = "animals", condition = "class" }', '{ expert = "landscapes", condition = "text" }'
     settings = {"united": f"terms = [{animal}, {text}]", "class alone": f"terms = [{animal}]"}

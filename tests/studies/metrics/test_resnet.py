@@ -12,6 +12,7 @@ NAMES = ["layer1", "layer2", "layer3", "layer4", "avgpool"]
 MEAN, DEVIATION = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 @torch.no_grad()
 def test_features_are_those_of_torchvision(name, tmp_path):

@@ -92,6 +92,7 @@ def test_wrong_configurations_are_refused(config, tmp_path, old, new, message):
         train(config, tmp_path)
 
 
+@pytest.mark.long
 def test_a_decoder_is_trained_on_from_a_file(config, tmp_path):
     begun = train(config, tmp_path / "first")
     text = f'start = "{begun.relative_to(tmp_path).as_posix()}"\n{CONFIG}'

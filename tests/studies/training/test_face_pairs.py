@@ -62,6 +62,7 @@ def test_contrasts_of_faces_without_such_colors_are_any_faces():
     assert len(FacePairs(images, values).contrasts(8, np.random.default_rng(0))[1]) == 8
 
 
+@pytest.mark.long
 def test_a_dual_encoder_without_a_folder_is_trained_on_drawn_faces(tmp_path):
     config = DualEncoderConfig(seed=41_000_000, count=3)
     pairs = kind_named(config.kind, KINDS).prepare_pairs(config, tmp_path)

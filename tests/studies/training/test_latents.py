@@ -80,6 +80,7 @@ def test_a_run_writes_a_network_of_latents_and_looks_at_it_through_the_vae(confi
     assert grid.size == (8 + 3 * 136, 42 + 2 * 136)
 
 
+@pytest.mark.long
 def test_a_resumed_run_equals_an_uninterrupted_one(config, tmp_path, monkeypatch):
     whole = load_file(train(config, tmp_path / "whole"))
     finish = Trainer.finish_step

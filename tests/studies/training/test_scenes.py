@@ -58,6 +58,7 @@ def test_an_expert_of_landscapes_carries_the_tower_that_read_its_captions(tmp_pa
     assert condition.embedding.shape == (5, sum(map(len, ATTRIBUTES.values())))
 
 
+@pytest.mark.long
 def test_a_tower_learns_what_captions_name():
     tower = TextTower(landscape_tower.landscape_tower_config())
     rng = np.random.default_rng(1)

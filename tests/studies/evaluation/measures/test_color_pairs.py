@@ -53,6 +53,7 @@ def in_process(monkeypatch):
     monkeypatch.setattr(sampling, "ProcessPoolExecutor", InProcess)
 
 
+@pytest.mark.long
 def test_every_combination_is_asked_for_but_those_that_bleed():
     pairs = open_held_out(DATA)
     asked = [tuple(pairs[i].face.attributes[name] for name in LEADING) for i in range(15)]

@@ -35,6 +35,7 @@ def test_a_silhouette_of_one_colour_has_no_edges_inside():
     assert (colors[found] == 1).all()
 
 
+@pytest.mark.long
 def test_edges_grow_with_the_square_of_their_height():
     measured = [detail_of(silhouette(seed, keep), seed)[0] for seed in SEEDS for keep in (0.5, 1.0)]
     half, full = np.reshape(measured, (-1, 2)).T

@@ -96,6 +96,7 @@ def test_mouths_and_eyes_of_large_faces_are_read(large_faces):
     assert min(right.values()) >= 0.98
 
 
+@pytest.mark.long
 def test_mouths_and_eyes_of_decoded_faces_are_read_but_on_dark_skin(large_faces):
     images, shown, dark = large_faces
     light = np.flatnonzero(~dark)  # on dark skin the VAE leaves little of thin lines
@@ -103,7 +104,8 @@ def test_mouths_and_eyes_of_decoded_faces_are_read_but_on_dark_skin(large_faces)
     assert min(right.values()) >= 0.98
 
 
-@pytest.mark.parametrize("made", [as_drawn, pytest.param(as_decoded, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("made", [as_drawn, as_decoded])
 def test_colours_of_large_faces_are_read(made):
     faces = open_held_out(DataConfig("faces", seed=62_500_000, count=12, image_size=256))
     parsed = [parse_face(image) for image in made(faces.images)]

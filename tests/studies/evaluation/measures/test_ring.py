@@ -31,6 +31,7 @@ def test_drawn_scenes_have_none():
     assert shares == pytest.approx([0] * 10, abs=0.005)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("color", [(255, 0, 255), (0, 255, 255)])
 def test_a_ring_is_its_share_of_the_band(color):
     for seed in range(FIRST, FIRST + 4):

@@ -23,6 +23,7 @@ def test_what_is_alike_is_not_told_apart():
     assert error.low <= error.value <= error.high
 
 
+@pytest.mark.long
 def test_noise_is_told_apart():
     noise = np.random.default_rng(2).integers(-40, 41, (24, 128, 128, 3))
     noisy = (pictures(1).astype(int) + noise).clip(0, 255).astype(np.uint8)
