@@ -5,10 +5,10 @@ from comfy_api.latest import ComfyExtension, io
 from .analysis import Inspect, ReliabilitySweep
 from .choose import Choose
 from .conditions import EncodeClass, EncodeMap, EncodeSketch, EncodeText
-from .experts import EmptyLatent, LoadExpert
 from .host.comfyui.page import serve_help, show_warnings
 from .host.files.expert_folders import install_example_inputs, register_folders
 from .host.prompt.validation import watch_prompts
+from .loaders import EmptyLatent, LoadExpert
 from .logic import LogicSampler
 from .passes import Passes, Schedule
 from .picture_conditions import EncodeInpaint, EncodeLowRes

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..mcdm_core.product.curve import parse_curve
 from ..mcdm_core.product.methods.passes import MOST_STEPS
-from ..mcdm_core.product.methods.passes import Passes as Policy
+from ..mcdm_core.product.methods.passes import Passes as PassesSetting
 from .host.chain import node_ids
 from .host.chain.expert_chain import Experts, with_setting, with_window_and_curve
 from .host.prompt.chain_checks import check_schedule, check_setting
@@ -149,7 +149,7 @@ class Passes(io.ComfyNode):
         switch: int = 0,
     ) -> io.NodeOutput:
         """Set the policy."""
-        policy = Policy(
+        policy = PassesSetting(
             start=start,
             end=end,
             sigma_start=sigma_start,

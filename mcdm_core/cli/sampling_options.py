@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from ..product.methods.registry import SETTINGS
 from ..product.term import Term
 from ..sampling import SAMPLERS, sample_ddim, sample_product
 from ..sampling.ddim import DDIM
+from ..sampling.registry import ABOUT
 from ..sampling.types import Callback, Sampler
 from ..system.failures import ForeseenError
 from .values import finite, seed
@@ -99,9 +100,7 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         "--sampler",
         choices=SAMPLERS,
         default="ddim",
-        help="how noise is removed: ddim adds none on the way; ddpm adds some in each step, and ddpm-large more; "
-        "ddpm-learned adds what the first expert's network says, where it was trained to; logic samples what every "
-        "expert of positive weight agrees on (AND) and none of negative weight would make (NOT) (ddim)",
+        help="how noise is removed: " + "; ".join(f"{name} {about}" for name, about in ABOUT.items()) + " (ddim)",
     )
     parser.add_argument("--eta", type=finite, help="noise that ddim adds in each step, 0 none, 1 as much as ddpm (0)")
     parser.add_argument(
@@ -110,17 +109,19 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     for kind in SETTINGS:
         group = parser.add_argument_group(*kind.about)
         for option in kind.options:
-            _add_option(group, option)
+            _add_option(group, option, kind)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
 
 
-def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:
-    several = len(option.fields) > 1
+def _add_option(group: argparse._ArgumentGroup, option: Option, kind: type[Setting]) -> None:
+    known = {field.name: field.default for field in fields(kind)}
+    defaults = [known[name] for name in option.fields]
+    several = len(defaults) > 1
     group.add_argument(
         option.flag,
-        type=type(option.default[0]),
-        nargs=len(option.fields) if several else None,
-        default=[*option.default] if several else option.default[0],
+        type=type(defaults[0]),
+        nargs=len(defaults) if several else None,
+        default=defaults if several else defaults[0],
         metavar=option.metavar if several else next(iter(option.metavar), None),
         help=option.help,
     )

@@ -166,7 +166,7 @@ class UnitedDenoiser(ABC):
         """An evaluation with methods beside the product's own, and the reference's learned variance."""
         networks = TermNetworks(self.terms, self._points(x, sigma))
         level = NoiseLevel(_single_level(sigma))
-        plain = partial(planner.unsaved_at, level)
+        plain = partial(planner.plain_at, level)
         evaluation = evaluate(Point(x, level), planner.at_any_level(level), plain, networks, [*self.methods, *beside])
         return evaluation, networks.variance
 

@@ -10,7 +10,7 @@ from ..product.plan import Predictions
 from ..product.plans.separate import Weigh
 
 Callback = Callable[[int, float, Tensor], None]
-"""Called after each network evaluation with the step's index, its noise level and the predicted x0."""
+"""Called once in each step with its index, its noise level and the x0 predicted there."""
 
 
 class Denoiser(Protocol):
@@ -53,8 +53,7 @@ class Sampler(Protocol):
         Args:
             denoiser: Predicts x0.
             x: First sample, x0 + sigmas[0]·n, shape (B, …).
-            sigmas: Descending noise levels above 0, the last one usually 0; one network evaluation for each but the
-                last.
+            sigmas: Descending noise levels above 0, the last one usually 0; a step leads from each to the next.
             generator: Source of the noise added on the way; its numbers are drawn on the generator's device.
             callback: See `Callback`.
 

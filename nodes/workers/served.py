@@ -12,7 +12,7 @@ from torch import Tensor
 from ..host.chain.attachments import SAMPLER_WIDE, hooks_on_guidance, wrappers_of
 from ..host.chain.expert_chain import ExpertInput, Experts
 from ..host.chain.pairs import pairs_of
-from ..host.evaluation.requests import CONDITION, NULL, Request
+from ..host.evaluation.requests import NEGATIVE, POSITIVE, Request
 from ..host.files.expert_model import clamp_pixels, implicit_null
 from ..host.run.guider import ProductGuider
 from .descriptions import describe_latents, describe_sampling
@@ -143,7 +143,7 @@ def _chain(setup: dict[str, Any], made: Sequence[Made]) -> Experts:
 
 
 def _role(role: str) -> str:
-    if role not in (CONDITION, NULL):
+    if role not in (POSITIVE, NEGATIVE):
         raise ValueError(
             f"Expected a prompt or a negative to be asked and got {role}; use the same version of the pack."
         )

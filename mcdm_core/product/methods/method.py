@@ -42,6 +42,10 @@ class Draft:
 class Method:
     """One method in one product. These stages change nothing; a method overrides those that it needs.
 
+    Noise levels that stages are given as numbers are the run's, in the form of the reference's samples: of a flow in
+    ComfyUI 0…1. `evaluation.point.sigma` is that of the same sample in the variance-exploding form; the two must not
+    be compared.
+
     Attributes:
         saves: Whether it leaves passes out, so that rows are counted and compared with those of the product without it.
         neutral: If it saves passes, the phase in which it changes no plan.
@@ -177,15 +181,13 @@ class Option:
 
     Attributes:
         flag: "--threshold", say.
-        fields: Fields of the `Setting` that its values are for.
-        default: The values without the option.
+        fields: Fields of the `Setting` that its values are for; without the option these keep their defaults.
         help: For the user; ends with the default in brackets.
         metavar: Names of the values in the help.
     """
 
     flag: str
     fields: tuple[str, ...]
-    default: tuple[float, ...]
     help: str
     metavar: tuple[str, ...] = ()
 

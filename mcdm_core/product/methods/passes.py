@@ -50,7 +50,6 @@ class Passes(Setting):
         Option(
             "--interval",
             ("start", "end"),
-            (0.0, 1.0),
             "shares of the steps between which the product is guided; outside, positive weights are divided by their "
             "sum, and no negative is asked (0 1)",
             ("START", "END"),
@@ -58,21 +57,18 @@ class Passes(Setting):
         Option(
             "--interval-sigmas",
             ("sigma_start", "sigma_end"),
-            (0.0, 0.0),
             "noise levels between which it is guided, 0 for no limit (0 0)",
             ("START", "END"),
         ),
         Option(
             "--threshold",
             ("threshold",),
-            (1.0,),
             "skip a negative that is this alike to its prompt, by their cosine (1)",
         ),
-        Option("--refresh", ("refresh",), (1,), "everything is asked again every N steps (1)", ("N",)),
+        Option("--refresh", ("refresh",), "everything is asked again every N steps (1)", ("N",)),
         Option(
             "--switch",
             ("switch",),
-            (0,),
             "experts of positive weight take turns of N steps; 0: they act together (0)",
             ("N",),
         ),

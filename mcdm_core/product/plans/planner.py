@@ -110,11 +110,11 @@ class Planner(Generic[AnyPlan]):
     def at_any_level(self, level: NoiseLevel) -> AnyPlan:
         """The plan at a noise level that may be beyond those of the run, which `at` would take for their highest.
 
-        The core's denoisers take this one: no run is announced to them.
+        The core's denoisers take this one, since they may also be called outside a run.
         """
         return self._plan(self._moment(level.number))
 
-    def unsaved_at(self, level: NoiseLevel, want_null: bool = False) -> AnyPlan:
+    def plain_at(self, level: NoiseLevel, want_null: bool = False) -> AnyPlan:
         """The plan without the methods that save passes, for comparison; see `at`.
 
         If that plan lacks a null, which only those methods make needless, it is `at`'s plan.

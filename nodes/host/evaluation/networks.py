@@ -33,10 +33,10 @@ from ..chain.expert_chain import Conds, Experts
 from ..chain.pairs import pairs_of
 from ..comfyui.devices import Devices, device_of
 from ..comfyui.network_calls import NetworkCall, around_calls, without_prompt_caches
-from ..weights.adapter_groups import asked_patchers
+from ..weights.adapter_groups import stand_ins
 from ..weights.clones import SharedNetworks
 from ..weights.differences import same_conditioning
-from .requests import CONDITION, NULL, ROLES, ModelPoint, Request
+from .requests import NEGATIVE, POSITIVE, ROLES, ModelPoint, Request
 
 logger = logging.getLogger(__name__)
 
@@ -77,11 +77,11 @@ class LocalNetworks:
         pairs = [pairs_of(expert.model) for expert in experts]
         self.reads_pairs = [each.are_read for each in pairs]
         self.may_read_pairs = [each.may_be_read for each in pairs]
-        self._asked = asked_patchers(experts)
+        self._stand_ins = stand_ins(experts)
 
-    def patcher_of(self, expert: int) -> ModelPatcher:
-        """The MODEL that an expert's predictions are asked of."""
-        return self._asked[self.experts[expert].model]
+    def stand_in_of(self, expert: int) -> ModelPatcher:
+        """The MODEL that an expert's predictions are asked of, its own or the first that predicts the same."""
+        return self._stand_ins[self.experts[expert].model]
 
     def rows(self, request: Request) -> int:
         """The rows that a request takes per sample of the batch."""
@@ -89,7 +89,7 @@ class LocalNetworks:
 
     def asked_with(self, expert: int) -> ModelPatcher:
         """The MODEL in whose batch an expert's predictions are asked."""
-        return self.shared.asked_with(self.patcher_of(expert))
+        return self.shared.asked_with(self.stand_in_of(expert))
 
     def predict(
         self, requests: list[Request], point_of: Callable[[ModelPatcher], ModelPoint], model_options: dict[str, Any]
@@ -150,7 +150,7 @@ class LocalNetworks:
             or self.may_read_pairs[request.expert]
             or any("control" in entry or patches_passes(entry) for entry in self.conds[request.expert][request.role])
         }
-        if self._null_is_read and [request.role for request in requests].count(NULL) > 1:
+        if self._null_is_read and [request.role for request in requests].count(NEGATIVE) > 1:
             apart.add(0)
         by_expert = [[request for request in requests if request.expert == i] for i in sorted(apart, reverse=True)]
         together = [request for request in requests if request.expert not in apart]
@@ -160,7 +160,7 @@ class LocalNetworks:
         self, batch: list[Request], asked: ModelPatcher, point: ModelPoint, options: OptionsOf
     ) -> dict[Request, Tensor]:
         """Predictions for requests to one MODEL, or to several that differ only in adapters, by one's options."""
-        patchers = [self.patcher_of(request.expert) for request in batch]
+        patchers = [self.stand_in_of(request.expert) for request in batch]
         own = options[asked]
         predictions = self.shared.in_one_pass(patchers, own, partial(self._call, patchers[0], batch, point, own))
         if predictions is not None:
@@ -230,7 +230,7 @@ class Nulls:
         self._networks = networks
         self._told_of_pairs = False
         for expert, own, reads_pairs in zip(networks.experts, networks.conds, networks.reads_pairs, strict=True):
-            if reads_pairs and NULL not in own:
+            if reads_pairs and NEGATIVE not in own:
                 logger.warning(
                     "The MODEL of %s reads the negative beside the prompt, and there is none; connect negative.",
                     expert.label,
@@ -252,24 +252,24 @@ class Nulls:
         """
         networks = self._networks
         read_beside = networks.may_read_pairs if guided else networks.reads_pairs
-        beside = [i for i in asked.conditions if read_beside[i] and NULL in networks.conds[i]]
-        nulls = [Request(j, NULL) for j in dict.fromkeys([*asked.nulls, *beside])]
+        beside = [i for i in asked.conditions if read_beside[i] and NEGATIVE in networks.conds[i]]
+        nulls = [Request(j, NEGATIVE) for j in dict.fromkeys([*asked.nulls, *beside])]
         if beside and not self._told_of_pairs:
             self._told_of_pairs = True
-            needed = {Request(self._first_with_same_null(j), NULL) for j in asked.nulls}
+            needed = {Request(self._first_with_same_null(j), NEGATIVE) for j in asked.nulls}
             logger.info(
                 "The MODEL of %s, or a node on it, may read the prompt beside its negative, so each prompt is asked "
                 "together with its own negative: %d more rows per picture at every step.",
                 " and ".join(networks.experts[i].label for i in beside),
                 sum(map(networks.rows, nulls)) - sum(map(networks.rows, needed)),
             )
-        return [Request(i, CONDITION) for i in asked.conditions] + nulls
+        return [Request(i, POSITIVE) for i in asked.conditions] + nulls
 
     def _first_with_same_null(self, index: int) -> int:
-        patcher_of, conds = self._networks.patcher_of, self._networks.conds
-        null = conds[index].get(NULL)
+        stand_in_of, conds = self._networks.stand_in_of, self._networks.conds
+        null = conds[index].get(NEGATIVE)
         for first in range(index):
-            other = conds[first].get(NULL)
-            if null and other and patcher_of(first) is patcher_of(index) and same_conditioning(null, other):
+            other = conds[first].get(NEGATIVE)
+            if null and other and stand_in_of(first) is stand_in_of(index) and same_conditioning(null, other):
                 return first
         return index

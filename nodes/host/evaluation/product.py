@@ -23,7 +23,7 @@ from ..spaces.refusals import check_guidance
 from .cfg_hooks import CfgHooks, Own
 from .networks import LocalNetworks, Nulls
 from .noise_levels import Forms, align
-from .requests import CONDITION, NULL, ROLES, AskedWorkers, ModelPoint, Observer
+from .requests import NEGATIVE, POSITIVE, ROLES, AskedWorkers, ModelPoint, Observer
 
 
 class ProductOfRun:
@@ -109,7 +109,7 @@ class ProductOfRun:
         evaluation = evaluate(
             Point(x, level, self.forms.of(self.reference).unbounded),
             self.planner.at(level, want_null),
-            partial(self.planner.unsaved_at, level, want_null),
+            partial(self.planner.plain_at, level, want_null),
             _NetworksAtPoint(self, x, sigma, level, model_options),
             self.methods if self.separate is None else Methods([*self.methods, self.separate]),
         )
@@ -132,7 +132,7 @@ class ProductOfRun:
             model_options = self._hooks.around(model_options, own)
         network, scale = self.reference.model, plan.scale
         given = self.networks.conds[0]
-        conds = [given.get(CONDITION), given.get(NULL) if plan.nulls else None]
+        conds = [given.get(POSITIVE), given.get(NEGATIVE) if plan.nulls else None]
         out = [guided, uncond]
         for hook in model_options.get("sampler_pre_cfg_function", []):
             out = hook(

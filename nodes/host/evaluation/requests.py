@@ -12,13 +12,13 @@ from torch import Tensor
 from ....mcdm_core.product.evaluation import Evaluation
 from ..chain.expert_chain import Conds, Experts
 
-CONDITION, NULL = "positive", "negative"
-ROLES = {CONDITION: 0, NULL: 1}  # in cond_or_uncond, which patches read
+POSITIVE, NEGATIVE = "positive", "negative"
+ROLES = {POSITIVE: 0, NEGATIVE: 1}  # in cond_or_uncond, which patches read
 
 
 @dataclass(frozen=True)
 class Request:
-    """One prediction to make: an expert's, under its condition or its null."""
+    """One prediction to make: an expert's, under its condition (`POSITIVE`) or its null (`NEGATIVE`)."""
 
     expert: int
     role: str
@@ -35,14 +35,14 @@ def conditionings_on(experts: Experts, patcher: ModelPatcher) -> dict[str, list]
     conditionings: dict[str, list] = {}
     for index, expert in enumerate(experts):
         if expert.model is patcher:
-            given = {CONDITION: expert.condition, NULL: expert.null}
+            given = {POSITIVE: expert.condition, NEGATIVE: expert.null}
             conditionings |= {_name(role, index): value for role, value in given.items() if value is not None}
     return conditionings
 
 
 def conds_of(conds: Conds, index: int) -> Conds:
     """One expert's conditionings among those on its MODEL, by role."""
-    return {role: conds[_name(role, index)] for role in (CONDITION, NULL) if _name(role, index) in conds}
+    return {role: conds[_name(role, index)] for role in (POSITIVE, NEGATIVE) if _name(role, index) in conds}
 
 
 def _name(role: str, index: int) -> str:

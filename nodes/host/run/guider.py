@@ -47,8 +47,13 @@ class ProductGuider(comfy.samplers.CFGGuider):
     beside it. With one expert the result is CFGGuider's at cfg = w, bit for bit. A run leaves nothing behind, so the
     object can be sampled again.
 
-    A run has three phases, and an object of each, which is whole from the beginning: `running` prepares the MODELs,
-    `inner_sample` plans, and when ComfyUI calls the sampler, the product can be asked.
+    ComfyUI's SamplerCustomAdvanced calls `sample`, and that the rest. Each phase has an object that is whole from its
+    beginning, see the attributes:
+
+    1. `sample` has `running` check the experts and make `models`;
+    2. `outer_sample` loads them, where CFGGuider loads its one model;
+    3. `inner_sample` makes `plan`, and processes the experts' conditioning;
+    4. `_begin_product`, around the sampler, makes `product`, whose `predict` each `predict_noise` calls.
 
     Args:
         experts: The chain.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..chain.attachments import has_hooks, hooks_of_all_passes
 from ..chain.expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
-from ..evaluation.requests import CONDITION, NULL
+from ..evaluation.requests import NEGATIVE, POSITIVE
 from ..files.expert_model import implicit_null
 from .guider import ProductGuider
 
@@ -77,8 +77,8 @@ class _Takeover:
         reference = replace(
             self.given,
             model=host.model_patcher,
-            condition=_conditioning(host.conds.get(CONDITION)),
-            null=_conditioning(host.conds.get(NULL)) or implicit_null(host.model_patcher),
+            condition=_conditioning(host.conds.get(POSITIVE)),
+            null=_conditioning(host.conds.get(NEGATIVE)) or implicit_null(host.model_patcher),
             weight=host.cfg,
         )
         following = (replace(expert, place=expert.place + 1) for expert in self.experts)

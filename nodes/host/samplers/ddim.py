@@ -39,7 +39,7 @@ def sample_comfy_ddim(run: SamplerCall, eta: float = 0.0) -> Tensor:
             "step; choose another sampler, euler for example."
         )
     with run.reports() as report:
-        return sample_ddim(run.denoised, run.x, run.sigmas, generator=run.generator(), callback=report, eta=eta)
+        return sample_ddim(run.predict, run.x, run.sigmas, generator=run.generator(), callback=report, eta=eta)
 
 
 def spaced_sigmas(patcher: ModelPatcher, spacing: str, denoise: float) -> Tensor:

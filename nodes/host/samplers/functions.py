@@ -31,7 +31,7 @@ class SamplerCall:
         extra_args: Passed to the denoiser.
         callback: Called after each step with a dictionary, as ComfyUI's samplers do.
         disable: Whether to hide the progress bar in the log.
-        point: The x at which the model was last evaluated.
+        last_x: The x at which the model was last evaluated.
     """
 
     denoiser: Any
@@ -40,7 +40,7 @@ class SamplerCall:
     extra_args: dict[str, Any]
     callback: StepReport | None
     disable: bool | None
-    point: Tensor = field(init=False)
+    last_x: Tensor = field(init=False)
 
     @property
     def model_sampling(self) -> Any:
@@ -52,9 +52,9 @@ class SamplerCall:
         """The form of x of the same MODEL."""
         return form_of(self.model_sampling, self.x.shape)
 
-    def denoised(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+    def predict(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """The model's x0, shape of x, which is (B, C, …)."""
-        self.point = x
+        self.last_x = x
         prediction: Tensor = self.denoiser(x, x.new_full((len(x),), float(sigma)), **self.extra_args)
         return prediction
 
@@ -76,7 +76,7 @@ class SamplerCall:
                 if self.callback is not None:
                     level = self.sigmas[step]
                     self.callback(
-                        {"x": self.point, "i": step, "sigma": level, "sigma_hat": level, "denoised": denoised}
+                        {"x": self.last_x, "i": step, "sigma": level, "sigma_hat": level, "denoised": denoised}
                     )
 
             yield report

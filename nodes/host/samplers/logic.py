@@ -89,7 +89,7 @@ class _RunDenoiser:
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """X0, shape of x."""
         self._shown.clear()
-        denoised = self._run.denoised(*self.own_form(x, float(sigma)))
+        denoised = self._run.predict(*self.own_form(x, float(sigma)))
         if not self._shown:
             raise ValueError(
                 "Expected the product to be evaluated at every step and another node left one out; remove the node "

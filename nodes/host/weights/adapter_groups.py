@@ -66,7 +66,7 @@ def adapter_groups(experts: Experts) -> list[AdapterGroup]:
         return [group for group in map(_group, alike) if group is not None]
 
 
-def asked_patchers(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:
+def stand_ins(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:
     """The MODEL to ask in place of each: the first that gives the same predictions, so that both run in one batch."""
     hooked = {expert.model for expert in experts if has_hooks(expert)}
     asked: dict[ModelPatcher, ModelPatcher] = {}
