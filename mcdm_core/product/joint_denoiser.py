@@ -72,7 +72,7 @@ class JointDenoiser(UnitedDenoiser):
         parts[0] = combined
         for space, x0 in self.spaces.from_reference(combined, ahead).items():
             clamps = self.terms[self.space_of.index(space)].expert.clamp_x0
-            parts[space] = (x0.clamp(-1, 1) if clamps else x0) / self.spaces.scales[space]
+            parts[space] = (x0.clamp(-1, 1) if clamps else x0) / self.spaces.kappas[space]
         return self.spaces.pack(parts)
 
     def start_noise(self, noise: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class JointDenoiser(UnitedDenoiser):
 
     def _points(self, x: Tensor, sigma: Tensor | float) -> list[ExpertPoint]:
         parts = self.spaces.unpack(x)
-        scaled = [(k * part, sigma * k) for k, part in zip(self.spaces.scales, parts, strict=True)]
+        scaled = [(k * part, sigma * k) for k, part in zip(self.spaces.kappas, parts, strict=True)]
         return [scaled[space] for space in self.space_of]
 
     def _masks(self, x: Tensor) -> list[Tensor | None]:

@@ -61,7 +61,7 @@ class Plan(Coefficients):
             return False
         return set(self.everything.nulls) <= {self.null_owners[index]}
 
-    def level_scale(self, index: int) -> float:
+    def kappa_of(self, index: int) -> float:
         """κ: an expert is asked at κ times the noise level of the reference, in the variance-exploding form."""
         return 1.0
 

@@ -64,7 +64,7 @@ class JointSpaces:
 
     def __init__(self, spaces: Sequence[Space]):
         self.spaces = tuple(spaces)
-        self.scales = [space.side / self.spaces[0].side for space in self.spaces]
+        self.kappas = [space.side / self.spaces[0].side for space in self.spaces]
         self._lengths = [math.prod(space.shape) for space in self.spaces]
 
     @property

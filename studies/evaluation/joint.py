@@ -53,7 +53,7 @@ class _Spaces(JointSpaces):
     def __init__(self, spaces: Sequence[Space], joint: Joint, reference: Expert):
         super().__init__(spaces)
         if joint.scale == EQUAL:
-            self.scales = [1.0] * len(self.spaces)
+            self.kappas = [1.0] * len(self.spaces)
         self._mix = mix_of(reference, self.spaces[0].size) if joint.noise == SHARED else None
 
     def noise_of(self, space: int, noise: Tensor) -> Tensor:

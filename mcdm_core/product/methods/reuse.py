@@ -121,7 +121,7 @@ def _growth(plan: Plan, index: int, sigma: float, before: float) -> float:
 
 def _spread(plan: Plan, index: int, sigma: float) -> float:
     """The spread s = σ/√(1 + σ²) at an expert's own noise level."""
-    own = sigma * plan.level_scale(index)
+    own = sigma * plan.kappa_of(index)
     return own / math.hypot(1.0, own) if math.isfinite(own) else 1.0
 
 

@@ -90,9 +90,9 @@ class JointPlan(Plan):
         """Never: predictions of several spaces are combined."""
         return False
 
-    def level_scale(self, index: int) -> float:
-        """κ of the expert's space, see `Plan.level_scale`."""
-        return self.spaces.scales[self.space_of[index]]
+    def kappa_of(self, index: int) -> float:
+        """κ of the expert's space, see `Plan.kappa_of`."""
+        return self.spaces.kappas[self.space_of[index]]
 
     def pair(self, cond: Predictions, null: Predictions) -> tuple[Tensor, Tensor]:
         """C and U in the reference's space, as `Plan.pair`; both are the combined x0 where a space has no U.

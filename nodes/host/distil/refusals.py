@@ -13,7 +13,7 @@ from ....mcdm_core.product.term_numbers import TermError
 from ..chain.expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
 from ..comfyui.latents import parts_of
 from ..evaluation.noise_levels import form_of
-from ..run.refusals import check_experts
+from ..run.refusals import checked_spaces
 from ..spaces.run_spaces import space_indices, space_name
 from .learning import Learning
 
@@ -83,7 +83,7 @@ def check_student(
                 "family."
             )
         try:
-            check_experts((learning,), parts[0])
+            checked_spaces((learning,), parts[0])
         except TermError as error:
             raise ValueError(str(error)) from None  # no expert's node is at fault
 

@@ -114,7 +114,7 @@ class Forms:
 
 
 def align(
-    x: Tensor, sigma: Tensor, level: NoiseLevel, reference: Form, expert: Form, scale: float = 1.0
+    x: Tensor, sigma: Tensor, level: NoiseLevel, reference: Form, expert: Form, kappa: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Convert a sample of the reference's run to another expert's form, at the nearest noise level that this one has.
 
@@ -127,25 +127,25 @@ def align(
         level: The same as a number, which is read only where forms differ.
         reference: Form of the reference expert.
         expert: Form of the expert to be asked.
-        scale: κ of a part of a joint sample, by which its signal and noise are multiplied; 1 of others.
+        kappa: κ of a part of a joint sample, by which its signal and noise are multiplied; 1 of others.
 
     Returns:
         x and σ in the expert's form; the arguments themselves if nothing has to change.
     """
-    if scale == 1 and _same_point(level, reference, expert):
+    if kappa == 1 and _same_point(level, reference, expert):
         return x, sigma
-    return _carry(x if scale == 1 else scale * x, sigma, reference, expert, scale)
+    return _convert(x if kappa == 1 else kappa * x, sigma, reference, expert, kappa)
 
 
-def align_levels(sigmas: Tensor, reference: Form, expert: Form, scale: float = 1.0) -> Tensor:
-    """Noise levels of a run, shape (S,), in another expert's form; 0 stays 0. See `align` for the scale."""
+def align_levels(sigmas: Tensor, reference: Form, expert: Form, kappa: float = 1.0) -> Tensor:
+    """Noise levels of a run, shape (S,), in another expert's form; 0 stays 0. See `align` for κ."""
     aligned = sigmas.clone()  # bit for bit the levels that `align` gives, because networks look theirs up in here
     numbers = enumerate(sigmas.tolist())
     moved = [
-        i for i, each in numbers if each > 0 and (scale != 1 or not _same_point(NoiseLevel(each), reference, expert))
+        i for i, each in numbers if each > 0 and (kappa != 1 or not _same_point(NoiseLevel(each), reference, expert))
     ]
     if moved:
-        _, aligned[moved] = _carry(sigmas.new_zeros(len(moved), 1), sigmas[moved], reference, expert, scale)
+        _, aligned[moved] = _convert(sigmas.new_zeros(len(moved), 1), sigmas[moved], reference, expert, kappa)
     return aligned
 
 
@@ -157,7 +157,7 @@ def from_unbounded(x: Tensor, sigma: Tensor, form: Form) -> tuple[Tensor, Tensor
         sigma: σ of each row, shape (B,).
         form: The MODEL's form.
     """
-    return _carry(x, sigma, Form(False, 1.0, 0.0, math.inf), form, 1.0)
+    return _convert(x, sigma, Form(False, 1.0, 0.0, math.inf), form, 1.0)
 
 
 def _same_point(level: NoiseLevel, reference: Form, expert: Form) -> bool:
@@ -166,12 +166,12 @@ def _same_point(level: NoiseLevel, reference: Form, expert: Form) -> bool:
     return reference == expert or (alike and expert.sigma_min <= level.number <= expert.sigma_max)
 
 
-def _carry(x: Tensor, sigma: Tensor, reference: Form, expert: Form, scale: float) -> tuple[Tensor, Tensor]:
+def _convert(x: Tensor, sigma: Tensor, reference: Form, expert: Form, kappa: float) -> tuple[Tensor, Tensor]:
     """A sample and its σ in the expert's form at its nearest level, by way of the variance-exploding form."""
     low, high = expert.unbounded(expert.sigma_min), expert.unbounded(expert.sigma_max)
     rows = sigma.reshape(-1, *[1] * (x.ndim - 1))
     alpha = 1.0 - rows if reference.flow else torch.ones_like(rows)
-    aligned, level = align_noise_level(x, scale * reference.noise_scale * rows, low, high, alpha)
+    aligned, level = align_noise_level(x, kappa * reference.noise_scale * rows, low, high, alpha)
     if expert.flow:
         aligned, level = to_flow(aligned, level, expert.noise_scale)
     return aligned.to(x.dtype), level.reshape(sigma.shape).to(sigma.dtype)

@@ -184,7 +184,7 @@ class _NetworksAtPoint:
         """The sample of a MODEL's space and its noise level, in the MODEL's own form."""
         product, (x, sigma, level) = self._product, self._point
         forms = product.forms.of(product.reference), product.forms.of(patcher)
-        return align(product.state.part_of(patcher, x), sigma, level, *forms, product.spaces.scale_of(patcher))
+        return align(product.state.part_of(patcher, x), sigma, level, *forms, product.spaces.kappa_of(patcher))
 
     def rows(self, plan: Plan, asked: Asked) -> int:
         """The rows that `ask` would take, of the whole batch."""

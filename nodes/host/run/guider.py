@@ -34,7 +34,7 @@ from ..spaces.run_spaces import RunSpaces
 from .inputs import RunInputs
 from .models import ModelsOfRun
 from .planning import PlanOfRun, planner_of
-from .refusals import check_experts, check_packed, warn_of_idle_conditions, warn_of_idle_hooks
+from .refusals import check_packed, checked_spaces, warn_of_idle_conditions, warn_of_idle_hooks
 from .scores import scores_of_run, with_scores
 
 _KEY = "mcdm"  # of the wrappers that a run adds
@@ -78,7 +78,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
     product: ProductOfRun
     conds: Conds  # CFGGuider's own
     _drawn: Drawn  # what the start noise was made of, known by the tensor that comes in
-    _carried: Tensor | None = None  # the scores of the finished samples, if these are to carry any
+    _lifts: Tensor | None = None  # the scores of the finished samples, if these are to carry any
 
     def __init__(self, experts: Experts, observer: Observer | None = None, scores: bool = False):
         if not experts:
@@ -104,7 +104,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             return latent_image
         with self.running(latent_image):
             samples = super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
-            return samples if self._carried is None else with_scores(samples, self.chain, self._carried)
+            return samples if self._lifts is None else with_scores(samples, self.chain, self._lifts)
 
     def check_run(self, noise: Tensor, sigmas: Tensor) -> None:
         """Refuse what `sample` would refuse before it calls a network; loads nothing.
@@ -117,7 +117,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             ValueError: If the experts cannot be combined.
         """
         parts = parts_of(noise)
-        spaces = self._check_experts(*parts)
+        spaces = self._checked_spaces(*parts)
         if spaces.are_several:
             check_noise(noise, sigmas)
         shapes = [part.shape for part in parts]
@@ -144,7 +144,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             ValueError: If the experts cannot be combined.
         """
         with refusals_at_experts(self.node_of), self._unchanged(), ExitStack() as ending:
-            spaces = self._check_experts(*parts_of(latent_image, latent_shapes))
+            spaces = self._checked_spaces(*parts_of(latent_image, latent_shapes))
             warn_of_idle_hooks(self.experts)
             ending.callback(self._clean_up)
             self.models = ModelsOfRun(self.experts, spaces, ending)
@@ -193,7 +193,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
                 made = super().inner_sample(noise, latent_image, device, sampler, sigmas, denoise_mask, *rest, **kwargs)
             plan.methods.end()
             if scores is not None:
-                self._carried = scores_of_run(scores, self.inner_model.process_latent_in(made), sigmas)
+                self._lifts = scores_of_run(scores, self.inner_model.process_latent_in(made), sigmas)
             return made
         finally:
             models.shared.restore()  # before CFGGuider cleans up after the reference expert
@@ -207,7 +207,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             sigmas: The levels in the reference's form, shape (S + 1,).
         """
         forms, spaces = self.plan.forms, self.models.spaces
-        return align_levels(sigmas, forms.of(self.model_patcher), forms.of(patcher), spaces.scale_of(patcher))
+        return align_levels(sigmas, forms.of(self.model_patcher), forms.of(patcher), spaces.kappa_of(patcher))
 
     def predict_noise(
         self,
@@ -221,9 +221,9 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """The product's prediction of x0 (ComfyUI calls it noise), at σ = `timestep`."""
         return self.product.predict(x, timestep, model_options or {})
 
-    def _check_experts(self, *parts: Tensor) -> RunSpaces:
-        """Refuse a chain that can't be sampled from the parts of a latent, or whose samples can't carry scores."""
-        spaces = check_experts(self.experts, *parts)
+    def _checked_spaces(self, *parts: Tensor) -> RunSpaces:
+        """The spaces of a run, after the checks of its experts, of a latent's parts and of what scores ask."""
+        spaces = checked_spaces(self.experts, *parts)
         if self.scores:
             check_scores(in_spaces(self.experts))
         return spaces

@@ -40,20 +40,17 @@ _TOKEN_WIDTH: dict[type, tuple[str, ...]] = {
 _MOSTLY_OF = {3: "sound", 4: "a picture", 5: "a video"}
 
 
-def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> RunSpaces:
-    """Refuse a chain that can't be sampled from this latent.
+def checked_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> RunSpaces:
+    """The latent spaces of a run, after the checks of its experts against this latent.
 
     Args:
         experts: The chain.
         latent_image: The latent the run starts from, shape (B, C, H, W) or (B, C, T, H, W).
         *beside: The latent's further parts, such as a video's sound.
 
-    Returns:
-        The experts' latent spaces.
-
     Raises:
-        ValueError: With one sentence that names the expert by its place in the chain and says what to change; a
-            TermError if an input of that expert's node mends it.
+        ValueError: If the chain can't be sampled from it, with one sentence that names the expert by its place in the
+            chain and says what to change; a TermError if an input of that expert's node mends it.
     """
     _check_nested(experts)
     check_wrappers(experts)
@@ -64,11 +61,11 @@ def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Ru
         with _mended_by(index, "mask"):
             _check_mask(expert, latent_image)
         for role, conditioning in expert.conditionings.items():
-            own, carried = latent_image, spaces.index_of(expert.model) > 0
-            if carried:
+            own, elsewhere = latent_image, spaces.index_of(expert.model) > 0
+            if elsewhere:
                 own = own.new_empty(spaces.shape_of(expert.model, own.shape))
             with _mended_by(index, role):
-                _check_conditioning(expert, LABELS[role], conditioning, own, carried)
+                _check_conditioning(expert, LABELS[role], conditioning, own, elsewhere)
     _check_controlnets(experts)
     return spaces
 
@@ -189,9 +186,9 @@ def _check_mask(expert: ExpertInput, latent_image: Tensor) -> None:
 
 
 def _check_conditioning(
-    expert: ExpertInput, role: str, conditioning: Conditioning, latent_image: Tensor, carried: bool
+    expert: ExpertInput, role: str, conditioning: Conditioning, latent_image: Tensor, elsewhere: bool
 ) -> None:
-    """Refuse a condition that an expert can't read; `carried` is whether the latent is of a space beside the run's."""
+    """Refuse a condition that an expert can't read; `elsewhere` is whether the latent is not of the run's space."""
     network, name = expert.model.model, expert.label
     if not conditioning:
         raise ValueError(
@@ -199,7 +196,7 @@ def _check_conditioning(
         )
     for tokens, values in conditioning:
         if isinstance(network, ExpertModel):
-            _check_expert_conditioning(network, name, role, {**values, "cross_attn": tokens}, latent_image, carried)
+            _check_expert_conditioning(network, name, role, {**values, "cross_attn": tokens}, latent_image, elsewhere)
         elif isinstance(tokens, Tensor):
             _check_tokens(network, name, role, tokens)
 
@@ -222,7 +219,7 @@ def _token_width(network: comfy.model_base.BaseModel) -> int | None:
 
 
 def _check_expert_conditioning(
-    network: ExpertModel, name: str, role: str, values: dict[str, Any], latent_image: Tensor, carried: bool
+    network: ExpertModel, name: str, role: str, values: dict[str, Any], latent_image: Tensor, elsewhere: bool
 ) -> None:
     if "control" in values:
         raise ValueError(
@@ -236,7 +233,7 @@ def _check_expert_conditioning(
             f"its map is of {error.expected} pixels, and in the proportions of this latent its pictures are of "
             f"{error.given}; start from a latent in the proportions of the map."
         )
-        why = proportions if carried else str(error)
+        why = proportions if elsewhere else str(error)
         raise LatentSizeError(f"Wrong latent for {name}: {why}", error.expected, error.given) from error
     except ValueError as error:
         raise ValueError(f"Wrong {role} for {name}: {error}") from error

@@ -20,11 +20,11 @@ class Drawn(NamedTuple):
 
     Attributes:
         standard: Standard normal noise.
-        scale: The factor that it was multiplied by.
+        temperature: The factor that it was multiplied by.
     """
 
     standard: Tensor
-    scale: float
+    temperature: float
 
 
 _DRAWN = WeakTensorKeyDictionary()  # by the product: a guider is given a tensor, and no NOISE
@@ -40,17 +40,17 @@ class ScaledNoise(NamedTuple):
 
     Attributes:
         seed: Seed, from which ComfyUI's KSampler would draw the same noise.
-        scale: Factor; 1 is ComfyUI's RandomNoise.
+        temperature: Factor; 1 is ComfyUI's RandomNoise.
     """
 
     seed: int
-    scale: float
+    temperature: float
 
     def generate_noise(self, input_latent: dict[str, Any]) -> Tensor:
         """Noise of the shape of a LATENT, on the CPU."""
         standard = comfy.sample.prepare_noise(input_latent["samples"], self.seed, input_latent.get("batch_index"))
-        noise = self.scale * standard
-        _DRAWN[parts_of(noise)[0]] = Drawn(parts_of(standard)[0], self.scale)
+        noise = self.temperature * standard
+        _DRAWN[parts_of(noise)[0]] = Drawn(parts_of(standard)[0], self.temperature)
         return noise
 
 
@@ -74,7 +74,7 @@ class JointState:
         self.parts: list[Tensor] = []
         self._drawn = drawn
         self.noise = self._draw(noise)
-        self.latents = [latent, *self._carried(latent)]
+        self.latents = [latent, *self._converted(latent)]
 
     def noise_with(self, noise: Tensor) -> list[Tensor]:
         """Start noise of every space, with that of the reference, which wrappers around a SAMPLER may have changed."""
@@ -85,11 +85,11 @@ class JointState:
 
     def _draw(self, noise: Tensor) -> list[Tensor]:
         """Start noise of every space, with that of the reference."""
-        scale, standard = self._drawn.scale, without_time_axis(self._drawn.standard)
+        temperature, standard = self._drawn.temperature, without_time_axis(self._drawn.standard)
         others = (self.spaces.joint.noise_of(index, standard.to(noise)) for index in self.spaces.others)
-        return [noise, *(scale * other for other in others)]
+        return [noise, *(temperature * other for other in others)]
 
-    def _carried(self, latent: Tensor) -> list[Tensor]:
+    def _converted(self, latent: Tensor) -> list[Tensor]:
         """The reference's clean sample in the other spaces; zeros for none."""
         if not self.spaces.are_several:
             return []

@@ -63,7 +63,7 @@ class JointSampler(_Around):
         noises = state.noise_with(without_time_axis(noise))
         if latent_image is not None:
             latents[0] = without_time_axis(latent_image).to(noise)
-        divided = [latent / scale for latent, scale in zip(latents, joint.scales, strict=True)]
+        divided = [latent / kappa for latent, kappa in zip(latents, joint.kappas, strict=True)]
         mask = denoise_mask
         if mask is not None:
             mask = joint.pack([state.mask_of(index, mask) for index in range(len(joint.spaces))])
@@ -106,5 +106,5 @@ class JointGuider(_Around):
         combined = without_time_axis(self._inside(own, sigma, *args, **kwargs))
         carried = joint.from_reference(combined, self._ahead(NoiseLevel(sigma)))
         return joint.pack(
-            [combined, *(carried[i] / joint.scales[i] if i in carried else parts[i] for i in range(1, len(parts)))]
+            [combined, *(carried[i] / joint.kappas[i] if i in carried else parts[i] for i in range(1, len(parts)))]
         )

@@ -135,10 +135,10 @@ class RunSpaces:
         """The index of the space of a MODEL."""
         return self._index_of[patcher]
 
-    def scale_of(self, patcher: ModelPatcher) -> float:
+    def kappa_of(self, patcher: ModelPatcher) -> float:
         """κ of the space of a MODEL, see `JointSpaces`."""
         index = self.index_of(patcher)
-        return self.joint.scales[index] if index else 1.0
+        return self.joint.kappas[index] if index else 1.0
 
     def shape_of(self, patcher: ModelPatcher, shape: Sequence[int]) -> Sequence[int]:
         """Shape of samples as a MODEL is given them, where the reference's have this shape."""

@@ -13,11 +13,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ..support.closeness import FUSED, rounded
+from ..support.closeness import AGREEMENT, FUSED, rounded
 from ..support.core_nodes import ON_GUIDANCE, ON_PREDICTIONS, run_node
 from ..support.families import FAMILIES
 
-AGREEMENT = 1e-4  # of the latent's scale
 STEPS = 4
 SEED = 3
 LATENTS = {"SD15": (4, 8, 12), "WAN21_T2V": (16, 4, 4, 6)}  # larger than the families' own

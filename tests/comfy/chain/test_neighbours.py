@@ -9,9 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ..support.closeness import assert_close
-
-AGREEMENT = 1e-4  # of the latent's scale
+from ..support.closeness import AGREEMENT, assert_close
 
 
 @pytest.fixture

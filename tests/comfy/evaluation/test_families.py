@@ -10,10 +10,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ..support.closeness import rounded
+from ..support.closeness import AGREEMENT, rounded
 from ..support.families import FAMILIES, LEFT_OUT
 
-AGREEMENT = 1e-4  # of the latent's scale
 ROUNDED = 3e-4  # where the first level is 500 or above: float32 rounds x by 3e-5 to 3e-4 before it shrinks
 SEED = 3
 

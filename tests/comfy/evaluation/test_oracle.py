@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import torch
 
-from ..support.closeness import rounded
+from ..support.closeness import AGREEMENT, rounded
 from ..support.oracle.combinations import (
     ATTACHMENTS,
     EXPERTS,
@@ -20,7 +20,6 @@ from ..support.oracle.combinations import (
     name_of,
 )
 
-AGREEMENT = 1e-4  # of the latent's scale
 ROUNDED = 3e-4  # where Euler steps from σ = 4519 to 3.5, float32 rounds x by up to 5e-4 before it shrinks
 STEPS = 4
 MODELS = ("eps", "v", "flow", "SDXL", "zero-terminal-SNR", "x0", "EDM", "shifted flow")

@@ -7,10 +7,10 @@ from functools import partial
 import pytest
 import torch
 
+from ..support.closeness import AGREEMENT
 from ..support.methods import PLAIN_PASSES
 from ..support.server.posts import apply_check, prompt_node, said_of_chain
 
-AGREEMENT = 1e-4  # of the latent's scale
 STEPS = 7
 POLICIES = {
     "adaptive null": {"threshold": -1.0, "refresh": 3},

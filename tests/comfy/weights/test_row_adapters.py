@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ..support.closeness import rounded
+from ..support.closeness import AGREEMENT, rounded
 
-AGREEMENT = 1e-4  # of the latent's scale
 LINEAR, NARROW = ".attn2.to_q.weight", ".attn2.to_k.weight"
 CONVOLUTION, POINTWISE, STRIDED = ".in_layers.2.weight", ".proj_in.weight", ".op.weight"
 LOW_RANK, PATCHED = "LowRank", "PatchedPass"

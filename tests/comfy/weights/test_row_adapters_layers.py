@@ -5,9 +5,8 @@ import logging
 import pytest
 import torch
 
-from ..support.closeness import rounded
+from ..support.closeness import AGREEMENT, rounded
 
-AGREEMENT = 1e-4  # of the latent's scale
 STEPS = 2
 
 # What a layer is given beside its input x, shape (B, 3, C).

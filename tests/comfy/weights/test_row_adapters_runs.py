@@ -6,10 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ..support.closeness import rounded
+from ..support.closeness import AGREEMENT, rounded
 from ..support.leaks import Living
 
-AGREEMENT = 1e-4  # of the latent's scale
 STEPS = 4
 LINEAR = ".attn2.to_q.weight"
 

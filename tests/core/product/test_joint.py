@@ -441,7 +441,7 @@ def test_sizes_follow_the_first_experts_aspect_ratio():
     _, terms = two_spaces((4, 8))
     spaces = JointDenoiser(terms, (4, 9)).spaces
     assert [space.size for space in spaces.spaces] == [(4, 9), (5, 12)]
-    assert spaces.scales[1] == pytest.approx(math.sqrt(60 / 36))
+    assert spaces.kappas[1] == pytest.approx(math.sqrt(60 / 36))
 
 
 def test_what_a_device_cannot_resize_is_resized_on_the_cpu(monkeypatch):

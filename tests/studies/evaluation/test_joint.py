@@ -54,7 +54,7 @@ def test_equal_scales_start_all_spaces_at_one_level(terms, monkeypatch):
     predict = JointDenoiser._points
 
     def look(self, x, sigma):
-        levels[tuple(self.spaces.scales)] = [level for _, level in predict(self, x, sigma)]
+        levels[tuple(self.spaces.kappas)] = [level for _, level in predict(self, x, sigma)]
         return predict(self, x, sigma)
 
     monkeypatch.setattr(JointDenoiser, "_points", look)
