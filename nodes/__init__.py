@@ -2,20 +2,18 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .analysis import Inspect, ReliabilitySweep
-from .choose import Choose
+from .analysis import Choose, Inspect, ReliabilitySweep
 from .conditions import EncodeClass, EncodeMap, EncodeSketch, EncodeText
 from .host.comfyui.page import serve_help, show_warnings
 from .host.files.expert_folders import install_example_inputs, register_folders
 from .host.prompt.validation import watch_prompts
 from .loaders import EmptyLatent, LoadExpert
-from .logic import LogicSampler
 from .passes import Passes, Schedule
 from .picture_conditions import EncodeInpaint, EncodeLowRes
 from .product import Expert, Guider, KSampler, OwnNullGuider
 from .product_model import ProductModel
 from .remote import ExpertRemote
-from .sampling import RandomNoise, SamplerDDIM, Sigmas
+from .sampling import LogicSampler, RandomNoise, SamplerDDIM, Sigmas
 from .train import TrainLora
 
 NODES: list[type[io.ComfyNode]] = [

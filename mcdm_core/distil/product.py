@@ -45,7 +45,8 @@ class ProductTeacher:
         Raises:
             ValueError: The terms cannot be combined.
         """
-        with self._quiet(self._is_heard), torch.no_grad(), autocast_on(prompts.device, self.autocast):
+        autocast = torch.autocast(prompts.device.type, torch.bfloat16, enabled=self.autocast)
+        with quieted(_LOGGER, self._is_heard), torch.no_grad(), autocast:
             denoiser = ProductDenoiser([_of(term, prompts) for term in self.terms], self.rule, self.settings)
             with denoiser.running(sigmas):
                 within(denoiser, torch.arange(len(prompts)))
@@ -65,21 +66,22 @@ class ProductTeacher:
             ValueError: There are no terms, they are of several spaces, or at some level none of them acts or the active
                 ones cannot be combined.
         """
-        with self._quiet(True):
+        with quieted(_LOGGER, True):
             first = [_of(term, torch.zeros(1, dtype=torch.int64)) for term in self.terms]
             denoiser = ProductDenoiser(first, self.rule, self.settings)
             denoiser.check_run(torch.empty(1, *shape), [highest(self.level), 0.0])
 
-    @contextmanager
-    def _quiet(self, quiet: bool) -> Iterator[None]:
-        """What a run says of masks and of passes saved is said of the first one alone, and not of hundreds."""
-        level = _LOGGER.level
-        if quiet:
-            _LOGGER.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            _LOGGER.setLevel(level)
+
+@contextmanager
+def quieted(logger: logging.Logger, quiet: bool) -> Iterator[None]:
+    """What a run says of masks and of passes saved is said of the first one alone, and not of hundreds."""
+    level = logger.level
+    if quiet:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 class ExpertStudent:
@@ -99,13 +101,8 @@ class ExpertStudent:
     def __call__(self, network: nn.Module, x: Tensor, sigma: Tensor, prompts: Tensor) -> Tensor:
         """x0 that the expert predicts with this network, each sample under its prompt's condition, shape of x."""
         self.expert.network = network
-        with autocast_on(x.device, self.autocast):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
             return self.expert.predict_x0(x, sigma, self.conditions.take(prompts))
-
-
-def autocast_on(device: torch.device, enabled: bool) -> torch.autocast:
-    """Bfloat16 for convolutions and matrix products on a device, if it is enabled."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 def rows_of(terms: Sequence[Term]) -> int:

@@ -62,12 +62,10 @@ class DistilReport:
     @cached_property
     def _points(self) -> dict[str, Points]:
         """Held-out points by the name of their prompts."""
+        count, steps = self.config.report.held_out, self.config.trajectories.most_steps
         found = {}
         for stream, (name, prompts) in enumerate(self._prompts.items()):
-            generator = self._generator(stream)
-            chosen = self._spread(prompts, self.config.report.held_out)
-            sigmas = draw_levels(self.config.trajectories.most_steps, self.task.level, generator)
-            noise = self.task.noise(len(chosen), generator)
+            chosen, sigmas, noise = self._begun(stream, prompts, count, steps)
             found[name] = walk(self.task.teacher, noise, sigmas, chosen)
         return found
 
@@ -92,25 +90,21 @@ class DistilReport:
     @cached_property
     def _comparisons(self) -> list[Comparison]:
         """What pictures are drawn of, for each name of prompts."""
-        return [self._compared(stream, each) for stream, each in enumerate(self._prompts.values(), len(self._prompts))]
+        count, steps = self.config.report.samples, self.config.report.sample_steps
+        streams = enumerate(self._prompts.values(), len(self._prompts))
+        return [Comparison(self.task, *self._begun(stream, each, count, steps)) for stream, each in streams]
 
-    def _compared(self, stream: int, prompts: Sequence[int]) -> Comparison:
-        generator = self._generator(stream)
-        chosen = self._spread(prompts, self.config.report.samples)
-        sigmas = draw_levels(self.config.report.sample_steps, self.task.level, generator)
-        return Comparison(self.task, chosen, sigmas, self.task.noise(len(chosen), generator))
-
-    def _spread(self, prompts: Sequence[int], count: int) -> Tensor:
-        """As many of the prompts, evenly spread over them."""
+    def _begun(self, stream: int, prompts: Sequence[int], count: int, steps: int) -> tuple[Tensor, list[float], Tensor]:
+        """As many of the prompts, evenly spread over them, with noise levels and start noise."""
+        generator = seeded(self.config.optimizer.seed, _STREAM + stream)
         places = [(2 * i + 1) * len(prompts) // (2 * count) for i in range(count)]
-        return torch.tensor([prompts[place] for place in places], device=self.task.device)
+        chosen = torch.tensor([prompts[place] for place in places], device=self.task.device)
+        sigmas = draw_levels(steps, self.task.level, generator)
+        return chosen, sigmas, self.task.noise(count, generator)
 
     def _decoded(self, samples: Tensor) -> Tensor:
         assert self.task.decode is not None
         return self.task.decode(samples)
-
-    def _generator(self, stream: int) -> torch.Generator:
-        return seeded(self.config.optimizer.seed, _STREAM + stream)
 
 
 def loss_of(task: Task, network: nn.Module, points: Points) -> Tensor:

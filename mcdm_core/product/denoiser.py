@@ -79,7 +79,12 @@ class ProductDenoiser(UnitedDenoiser):
 
     def _check_experts(self) -> None:
         for term in self.terms:
-            _check_same_space(self.reference, term.expert)
+            if term.expert.space != self.reference.space:
+                names = f"{_space_name(self.reference)} and {_space_name(term.expert)}"
+                raise ValueError(
+                    f"Expected experts of one space and got {names}; combine them by `sample_product`, which takes "
+                    "several spaces, or, if they share a VAE, name it in the `metadata` of both."
+                )
 
     def _points(self, x: Tensor, sigma: Tensor | float) -> list[ExpertPoint]:
         return [(x, sigma)] * len(self.terms)
@@ -100,15 +105,6 @@ class ProductDenoiser(UnitedDenoiser):
                 planner.check_run(self._levels)
             self._separate = key, planner
         return self._separate[1]
-
-
-def _check_same_space(reference: Expert, expert: Expert) -> None:
-    if reference.space != expert.space:
-        raise ValueError(
-            f"Expected experts of one space and got {_space_name(reference)} and {_space_name(expert)}; combine "
-            "them by `sample_product`, which takes several spaces, or, if they share a VAE, name it in the `metadata` "
-            "of both."
-        )
 
 
 def _space_name(expert: Expert) -> str:

@@ -25,11 +25,6 @@ class Asked(NamedTuple):
     conditions: tuple[int, ...]
     nulls: tuple[int, ...]
 
-    @property
-    def passes(self) -> int:
-        """The number of predictions."""
-        return len(self.conditions) + len(self.nulls)
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Plan(Coefficients):

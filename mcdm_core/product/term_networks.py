@@ -57,7 +57,7 @@ class TermNetworks:
 
     def rows(self, plan: Plan, asked: Asked) -> int:
         """Rows that networks are given for that, see `Networks.rows`."""
-        return len(self.points[0][0]) * asked.passes
+        return len(self.points[0][0]) * (len(asked.conditions) + len(asked.nulls))
 
     def _passes(self, asked: Asked) -> list[Pass]:
         """The passes to make: under conditions, then under nulls; a plan asks only for what its terms have."""

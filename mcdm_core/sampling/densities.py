@@ -17,11 +17,12 @@ three and mostly the best (docs/logic.md).
 Skreta et al., "The Superposition of Diffusion Models Using the Itô Density Estimator", ICLR 2025 (arXiv 2412.17762).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from ..diffusion.schedule import per_row
 from ..product.methods.logic import Logic
 from ..product.rules.coefficients import Coefficient
 from .ddpm import forward_variance
@@ -42,8 +43,7 @@ class TrackedDensities:
     def __init__(self, logic: Logic, like: Tensor, area: Tensor | None = None):
         self.logs: dict[int, Tensor] = {}
         self._logic, self._area = logic, area
-        self._kind, self._ndim = like.new_empty(0), like.ndim
-        self._count = len(like)
+        self._like = like.new_empty(len(like), *[0] * (like.ndim - 1))  # without its values
 
     def weigh(self, weights: Mapping[int, float], terms: Mapping[int, Tensor]) -> Mapping[int, Coefficient]:
         """Coefficients ω of the experts in a step from this point of the paths.
@@ -56,9 +56,11 @@ class TrackedDensities:
             ω by index, shape (B, 1, …); 1 for a single expert.
         """
         for i in weights.keys() - self.logs.keys():
-            self.logs[i] = torch.zeros(self._count, dtype=torch.float64)
+            self.logs[i] = torch.zeros(len(self._like), dtype=torch.float64)
         counts = self._logic.combine(self.logs, weights)
-        return dict.fromkeys(weights, 1.0) if len(weights) == 1 else self._shaped(counts)
+        if len(weights) == 1:
+            return dict.fromkeys(weights, 1.0)
+        return {i: per_row(count, self._like) for i, count in counts.items()}
 
     def follow(self, added: Tensor, shifts: Mapping[int, Tensor], sigma: float, sigma_next: float) -> None:
         """Update the log densities for a step that the batch has made.
@@ -75,12 +77,7 @@ class TrackedDensities:
         variance = forward_variance(sigma, sigma_next)  # V
         if variance == 0:  # σ' = σ
             return
-        gained = self._inner_products(((shift, added - shift / 2) for shift in shifts.values()), sigma) / variance
-        self.logs |= {i: self.logs[i] + gain for i, gain in zip(shifts, gained, strict=True)}
-
-    def _inner_products(self, factors: Iterable[tuple[Tensor, Tensor]], sigma: float) -> Tensor:
-        """⟨one, other⟩ of each two factors, counted by `area`, shape (their number, B), in float64 on the CPU."""
-        multiplied = (one * other for one, other in factors)
+        multiplied = (shift * (added - shift / 2) for shift in shifts.values())
         counted = multiplied if self._area is None else (self._area * each for each in multiplied)
         sums = torch.stack([each.flatten(1).sum(1) for each in counted]).cpu().double()
         if not sums.isfinite().all():
@@ -88,9 +85,4 @@ class TrackedDensities:
                 f"Expected finite predictions to track densities by and got NaN or infinity at σ = {sigma:.4g}; "
                 "lower the weights, or use a network of more precision."
             )
-        return sums
-
-    def _shaped(self, values: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """Tensors of shape (B,) reshaped to broadcast to the batch, with its dtype and device."""
-        ones = [1] * (self._ndim - 1)
-        return {i: value.to(self._kind).reshape(-1, *ones) for i, value in values.items()}
+        self.logs |= {i: self.logs[i] + gain for i, gain in zip(shifts, sums / variance, strict=True)}

@@ -45,25 +45,21 @@ def connect(address: str) -> Any:
     Raises:
         ValueError: If Ray is missing, the process has joined another cluster, or there is none at the address.
     """
+    global _connected_to
     check_ray()
     import ray
 
     with _joining:
-        _join(ray, address)
+        if ray.is_initialized() and _connected_to != address:
+            raise ValueError(
+                f"Expected the cluster {_connected_to or 'that another pack joined'} and got {address}, but a ComfyUI "
+                "joins only one; give all workers one address, or restart ComfyUI."
+            )
+        if not ray.is_initialized():
+            options = {"namespace": NAMESPACE, "configure_logging": False, "include_dashboard": False}
+            join_cluster(ray, address, "this ComfyUI", **options)
+            _connected_to = address
     return ray
-
-
-def _join(ray: Any, address: str) -> None:
-    global _connected_to
-    if ray.is_initialized() and _connected_to != address:
-        raise ValueError(
-            f"Expected the cluster {_connected_to or 'that another pack joined'} and got {address}, but a ComfyUI "
-            "joins only one; give all workers one address, or restart ComfyUI."
-        )
-    if not ray.is_initialized():
-        options = {"namespace": NAMESPACE, "configure_logging": False, "include_dashboard": False}
-        join_cluster(ray, address, "this ComfyUI", **options)
-        _connected_to = address
 
 
 def find_worker(worker: WorkerName) -> Any:

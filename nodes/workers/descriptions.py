@@ -6,20 +6,21 @@ classes beside its network: they are looked up among the modules already importe
 
 from __future__ import annotations
 
-import importlib
 import sys
 from types import ModuleType
 from typing import Any
 
 import comfy.latent_formats
 import comfy.model_sampling
+import comfy_extras.nodes_model_advanced
 from torch import Tensor, nn
 
 from ...mcdm_core import Schedule
 from ..host.files import latent_formats, schedule_sampling
 from .wire import to_buffer, to_tensor
 
-_NODE_MODULE = "comfy_extras.nodes_model_advanced"
+_SAMPLING_MODULES = {"core": comfy.model_sampling, "mcdm": schedule_sampling, "node": comfy_extras.nodes_model_advanced}
+_LATENT_MODULES = {"core": comfy.latent_formats, "mcdm": latent_formats}
 _COMFYUI_PREFIX = "comfy."  # of the names of ComfyUI's modules
 _LATENTS = (comfy.latent_formats.LatentFormat,)
 _SAMPLINGS = tuple(
@@ -37,7 +38,7 @@ def describe_sampling(sampling: Any) -> dict[str, Any]:
     Raises:
         ValueError: If its class is from a node of another pack.
     """
-    names = [_name_of(kind, _sampling_modules(), _SAMPLINGS) for kind in _named_kinds(type(sampling))]
+    names = [_name_of(kind, _SAMPLING_MODULES, _SAMPLINGS) for kind in _named_kinds(type(sampling))]
     if None in names:
         raise ValueError(
             f"Expected a noise schedule of ComfyUI's own or of this pack and got {type(sampling).__qualname__}; remove "
@@ -53,7 +54,7 @@ def make_sampling(described: dict[str, Any]) -> Any:
     Raises:
         ValueError: If this ComfyUI lacks one of its classes.
     """
-    kinds = tuple(_find(name, _sampling_modules(), _SAMPLINGS) for name in described["classes"])
+    kinds = tuple(_find(name, _SAMPLING_MODULES, _SAMPLINGS) for name in described["classes"])
     kind = type("RemoteSampling", kinds, {}) if len(kinds) > 1 else kinds[0]
     made: Any = object.__new__(kind)
     nn.Module.__init__(made)
@@ -69,7 +70,7 @@ def describe_latents(latent_format: Any) -> dict[str, Any]:
     Raises:
         ValueError: If its class is from a node of another pack.
     """
-    name = _name_of(type(latent_format), _latent_modules(), _LATENTS)
+    name = _name_of(type(latent_format), _LATENT_MODULES, _LATENTS)
     if name is None:
         raise ValueError(
             f"Expected a latent format of ComfyUI's own or of this pack and got {type(latent_format).__qualname__}; "
@@ -84,19 +85,10 @@ def make_latents(described: dict[str, Any]) -> Any:
     Raises:
         ValueError: If this ComfyUI lacks its class.
     """
-    kind = _find(described["class"], _latent_modules(), _LATENTS)
+    kind = _find(described["class"], _LATENT_MODULES, _LATENTS)
     made: Any = object.__new__(kind)
     _set(made, described["values"])
     return made
-
-
-def _sampling_modules() -> dict[str, ModuleType]:
-    modules = {"core": comfy.model_sampling, "mcdm": schedule_sampling}
-    return modules | {"node": importlib.import_module(_NODE_MODULE)}
-
-
-def _latent_modules() -> dict[str, ModuleType]:
-    return {"core": comfy.latent_formats, "mcdm": latent_formats}
 
 
 def _named_kinds(kind: type) -> tuple[type, ...]:

@@ -57,7 +57,8 @@ class Engine:
 
     def hello(self) -> Answer:
         """Versions and device of this worker."""
-        return {"versions": versions(), "device": _device()}
+        device = comfy.model_management.get_torch_device()
+        return {"versions": versions(), "device": f"{device}, {torch.get_num_threads()} threads"}
 
     def lacks(self, names: list[str]) -> Answer:
         """Names of the input files that have to be sent."""
@@ -196,8 +197,3 @@ def _failure(error: Exception) -> Answer:
         logger.error("The worker failed.", exc_info=error)
     said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}; its log has more."
     return {"refused": " ".join(said.split())}
-
-
-def _device() -> str:
-    device = comfy.model_management.get_torch_device()
-    return f"{device}, {torch.get_num_threads()} threads"

@@ -55,7 +55,10 @@ def remote_expert(
     if graph.strip():
         part = checked_part(read_graph(graph), call)
     else:
-        part = _part_behind_links(prompt, node_id)
+        inputs = prompt.get_node(node_id)["inputs"]
+        if "model" not in inputs:
+            raise ValueError(NO_MODEL)
+        part = part_behind(prompt.get_node, {name: inputs[name] for name in LINKS if name in inputs})
         send_files(call, part.files)
     model = _model(part, worker, call)
     condition, null = (placeholder(part.links[name]) if name in part.links else None for name in ("condition", "null"))
@@ -82,13 +85,6 @@ def checked_part(graph: Graph, call: cluster.Caller) -> PromptPart:
     send_files(call, part.files)
     call("check", part.nodes, {name: list(link) for name, link in part.links.items()}, part.models)
     return part
-
-
-def _part_behind_links(prompt: Any, node_id: str) -> PromptPart:
-    inputs = prompt.get_node(node_id)["inputs"]
-    if "model" not in inputs:
-        raise ValueError(NO_MODEL)
-    return part_behind(prompt.get_node, {name: inputs[name] for name in LINKS if name in inputs})
 
 
 def _model(part: PromptPart, worker: WorkerName, call: cluster.Caller) -> ModelPatcher:

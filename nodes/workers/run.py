@@ -114,8 +114,8 @@ class WorkersOfRun:
         for worker, indices in self._of_worker.items():
             mine = [request for request in requests if request.expert in indices]
             if mine:
-                batches.append(_WorkerBatch(self, worker, mine, point_of, predictions))
-        calls = [(batch.ask(), batch.take) for batch in batches]
+                batches.append(self._batch(worker, mine, point_of, predictions))
+        calls = [(ask(), take) for ask, take in batches]
         try:
             if local:
                 predictions |= here(local)
@@ -136,9 +136,43 @@ class WorkersOfRun:
         """The MODEL that a request asks."""
         return self._experts[request.expert].model
 
-    def ask(self, worker: WorkerName, question: list[dict[str, Any]]) -> cluster.WorkerCall:
-        """Ask a worker for predictions."""
-        return cluster.WorkerCall(worker, self._actors[worker], "predict", self._name, question)
+    def _batch(
+        self,
+        worker: WorkerName,
+        requests: list[Request],
+        point_of: Callable[[ModelPatcher], ModelPoint],
+        predictions: dict[Request, Tensor],
+    ) -> tuple[Callable[[], cluster.WorkerCall], cluster.Then]:
+        """What asks one worker in one evaluation of the product, and what takes its answers.
+
+        Args:
+            worker: The worker.
+            requests: The requests to it.
+            point_of: Returns x and σ in a MODEL's own form.
+            predictions: Is given the worker's.
+        """
+        points = {self.network_of(request): point_of(self.network_of(request)) for request in requests}
+        sent = {patcher: (to_buffer(x), float(sigma[0])) for patcher, (x, sigma) in points.items()}
+        question = []
+        for request in requests:
+            x, sigma = sent[self.network_of(request)]
+            question.append({"expert": request.expert, "role": request.role, "x": x, "sigma": sigma})
+
+        def ask() -> cluster.WorkerCall:
+            return cluster.WorkerCall(worker, self._actors[worker], "predict", self._name, question)
+
+        def take(answer: dict[str, Any]) -> cluster.WorkerCall | None:
+            """Set up a run that the worker doesn't know, ask after that, or keep its predictions."""
+            if answer.get("unknown"):
+                return self.set_up(worker)
+            if "predictions" not in answer:
+                return ask()
+            for request, buffer in zip(requests, answer["predictions"], strict=True):
+                x, _ = points[self.network_of(request)]
+                predictions[request] = to_tensor(buffer, tuple(x.shape)).to(x)
+            return None
+
+        return ask, take
 
     def set_up(self, worker: WorkerName) -> cluster.WorkerCall:
         """Set up the run on a worker, which doesn't know it yet, or has lost it."""
@@ -146,49 +180,3 @@ class WorkersOfRun:
         files = {name: path for part in parts for name, path in part.files.items()}
         send_files(partial(cluster.call_worker, worker, self._timeouts[worker]), files)
         return cluster.WorkerCall(worker, self._actors[worker], "begin", self._setups[worker])
-
-
-class _WorkerBatch:
-    """The requests to one worker in one evaluation of the product.
-
-    Args:
-        run: The run.
-        worker: The worker.
-        requests: The requests.
-        point_of: Returns x and σ in a MODEL's own form.
-        predictions: Is given the worker's.
-    """
-
-    def __init__(
-        self,
-        run: WorkersOfRun,
-        worker: WorkerName,
-        requests: list[Request],
-        point_of: Callable[[ModelPatcher], ModelPoint],
-        predictions: dict[Request, Tensor],
-    ):
-        self._run = run
-        self._worker = worker
-        self._requests = requests
-        self._predictions = predictions
-        self._points = {run.network_of(request): point_of(run.network_of(request)) for request in requests}
-        sent = {patcher: (to_buffer(x), float(sigma[0])) for patcher, (x, sigma) in self._points.items()}
-        self._question = []
-        for request in requests:
-            x, sigma = sent[run.network_of(request)]
-            self._question.append({"expert": request.expert, "role": request.role, "x": x, "sigma": sigma})
-
-    def ask(self) -> cluster.WorkerCall:
-        """Ask the worker."""
-        return self._run.ask(self._worker, self._question)
-
-    def take(self, answer: dict[str, Any]) -> cluster.WorkerCall | None:
-        """Take an answer of the worker: set up a run that it doesn't know, ask after that, or keep its predictions."""
-        if answer.get("unknown"):
-            return self._run.set_up(self._worker)
-        if "predictions" not in answer:
-            return self.ask()
-        for request, buffer in zip(self._requests, answer["predictions"], strict=True):
-            x, _ = self._points[self._run.network_of(request)]
-            self._predictions[request] = to_tensor(buffer, tuple(x.shape)).to(x)
-        return None

@@ -8,7 +8,6 @@ from collections.abc import Hashable
 from dataclasses import replace
 
 from ..rules.coefficients import Coefficient, normalize_reliabilities
-from ..span import SigmaAt, Span
 from .method import Draft, SpanMethod
 
 
@@ -22,10 +21,6 @@ class GuidanceInterval(SpanMethod):
 
     saves = True
     neutral = True
-
-    def __init__(self, span: Span, sigma_at: SigmaAt | None):
-        super().__init__(span, sigma_at)
-        self._label = span.label
 
     def draft(self, draft: Draft, phase: Hashable) -> Draft:
         """Unguided weights outside the interval.

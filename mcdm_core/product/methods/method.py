@@ -136,6 +136,7 @@ class SpanMethod(Method):
     """
 
     def __init__(self, span: Span, sigma_at: SigmaAt | None):
+        self._label = span.label
         self._window = ALWAYS if sigma_at is None else span.window(sigma_at)
 
     def edges(self) -> Sequence[float]:

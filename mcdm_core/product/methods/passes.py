@@ -98,11 +98,6 @@ class Passes(Setting):
         """What messages call the interval."""
         return "the guidance interval"
 
-    @property
-    def reuses(self) -> bool:
-        """Whether predictions may stand in for passes."""
-        return self.refresh > 1 and self.threshold < 1
-
     def methods(self, sigma_at: SigmaAt | None = None) -> list[Method]:
         """The methods of what is switched on; with any of them, rows are counted."""
         methods: list[Method] = []
@@ -110,7 +105,7 @@ class Passes(Setting):
             methods.append(GuidanceInterval(self, sigma_at))
         if self.switch > 0:
             methods.append(Turns(self.switch))
-        if self.reuses:
+        if self.refresh > 1 and self.threshold < 1:
             methods.append(Reuse(self.threshold, self.refresh))
         return [*methods, SavedRows()] if methods else []
 

@@ -90,7 +90,8 @@ class Reuse(Method):
         for j in last.asked.nulls:
             if j not in null:
                 i = _own_conditions(plan, j)[0]
-                whole[j] = cond[i] + _growth(plan, j, sigma, last.sigma) * (last.null[j] - last.cond[i])
+                growth = _spread(plan, j, sigma) / _spread(plan, j, last.sigma)
+                whole[j] = cond[i] + growth * (last.null[j] - last.cond[i])
         return whole
 
     def _remember(self, evaluation: Evaluation) -> None:
@@ -112,11 +113,6 @@ class Reuse(Method):
 def _own_conditions(plan: Plan, null: int) -> list[int]:
     """The experts that have this null and whose conditions enter the plan."""
     return [i for i in plan.conditions if plan.null_owners[i] == null]
-
-
-def _growth(plan: Plan, index: int, sigma: float, before: float) -> float:
-    """s(σ)/s(σ') of an expert's own noise levels."""
-    return _spread(plan, index, sigma) / _spread(plan, index, before)
 
 
 def _spread(plan: Plan, index: int, sigma: float) -> float:

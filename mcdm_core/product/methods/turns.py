@@ -22,21 +22,6 @@ def step_at(levels: Sequence[float], sigma: float) -> int:
     return sum(level * (1 + ROUNDING) >= sigma for level in levels)
 
 
-def acting_in_turn(active: Sequence[int], guiding: Collection[int], turn: int) -> tuple[int, ...]:
-    """The experts that act in a turn: the one whose turn it is, and those that take none.
-
-    Args:
-        active: Indices of the experts in whose window the noise level is, ascending.
-        guiding: Indices of the experts that take turns.
-        turn: How many turns have passed; the first expert's follows the last's.
-    """
-    taking = [i for i in active if i in guiding]
-    if not taking:
-        return tuple(active)
-    own = taking[turn % len(taking)]
-    return tuple(i for i in active if i == own or i not in guiding)
-
-
 class Turns(Method):
     """Lets experts of positive weight act one after another, in the order of the chain; the others act all the time.
 
@@ -59,9 +44,9 @@ class Turns(Method):
         self._levels = ()
 
     def sets(self, active: tuple[int, ...], terms: Sequence[TermNumbers]) -> list[tuple[int, ...]]:
-        """One for each expert of positive weight."""
-        guiding = {i for i in active if terms[i].weight > 0}
-        return [acting_in_turn(active, guiding, turn) for turn in range(max(len(guiding), 1))]
+        """One for each expert of positive weight, with those that take no turn; all at once if none has any."""
+        guiding = [i for i in active if terms[i].weight > 0]
+        return [tuple(i for i in active if i == own or i not in guiding) for own in guiding] or [active]
 
     def check_separate(self) -> None:
         """Refuse them: a density that changes in its own turns alone is never weighed against another's.

@@ -91,14 +91,6 @@ class Combination:
         """
         return replace(self, terms=[replace(term, weight=w) for term, w in zip(self.terms, weights, strict=True)])
 
-    def with_null_owners(self, owners: Sequence[int]) -> Combination:
-        """The same for experts that share nulls, which are asked once.
-
-        Args:
-            owners: For each expert the first one that has the same null.
-        """
-        return replace(self, null_owners=owners)
-
     def draft(self, moment: Moment) -> Draft:
         """The weights of a plan, scaled by the masks and changed by the methods.
 

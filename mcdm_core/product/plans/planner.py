@@ -14,7 +14,7 @@ from ..plan import Plan
 from ..span import ALWAYS, SigmaAt
 from .combination import AnyPlan, Combination, MakePlan, Moment
 from .coverage import warn_of_empty, warn_of_missed, warn_of_uncovered
-from .windows import active_at, active_sets, breakpoints
+from .windows import active_at, breakpoints
 
 _Other = TypeVar("_Other", bound=Plan)
 
@@ -83,8 +83,13 @@ class Planner(Generic[AnyPlan]):
             ValueError: If no expert is active at some level, or the active ones cannot be combined.
         """
         levels = levels_of(sigmas)
-        active_sets(self.windows, levels)
         self._breakpoints = breakpoints(self._edges(), levels)
+        for sigma in self._breakpoints:
+            if not active_at(self.windows, sigma):
+                raise ValueError(
+                    f"Expected an active expert at every noise level and got none at σ = {sigma:.4g}; widen an "
+                    "expert's window (start and end, sigma_start and sigma_end) so that no gap is left."
+                )
         self._range = (min(levels), max(levels))
         self._check_levels(want_null=False)
         if self._warns:

@@ -20,7 +20,11 @@ def checked_coefficients(
     Raises:
         ValueError: If lengths or shapes don't fit, a coefficient is not finite, or a condition that counts is missing.
     """
-    check_lengths(cond, null, weights, reliabilities)
+    if not len(cond) == len(null) == len(weights) == len(reliabilities) > 0:
+        raise ValueError(
+            "Expected one condition, null, weight and reliability per expert and got "
+            f"{len(cond)}, {len(null)}, {len(weights)} and {len(reliabilities)}; pass None for predictions left out."
+        )
     like = first_of_one_shape([*cond, *null])
     coefficients = Coefficients(
         [checked_coefficient(w, like, f"weight {i}") for i, w in enumerate(weights)],
@@ -28,15 +32,6 @@ def checked_coefficients(
     )
     check_present(cond, [anywhere(w != 0) for w in coefficients.weights], "condition", "its weight to 0")
     return coefficients
-
-
-def check_lengths(cond: Sequence, null: Sequence, weights: Sequence, reliabilities: Sequence) -> None:
-    """Refuse sequences that are empty or not of one length."""
-    if not len(cond) == len(null) == len(weights) == len(reliabilities) > 0:
-        raise ValueError(
-            "Expected one condition, null, weight and reliability per expert and got "
-            f"{len(cond)}, {len(null)}, {len(weights)} and {len(reliabilities)}; pass None for predictions left out."
-        )
 
 
 def first_of_one_shape(predictions: Sequence[Tensor | None]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ....mcdm_core.networks.low_rank import LowRank
+from ..comfyui.network_calls import holding
 from ..weights.low_rank import convolution_of, is_linear, shape_of
 
 _NETWORK = "diffusion_model"  # ComfyUI's name of it, with which names of its layers begin in a LoRA's file
@@ -98,22 +99,12 @@ class LearningLayers:
     @contextmanager
     def attached(self) -> Iterator[None]:
         """While it lasts, the layers add changes to their outputs."""
-        layers = [
-            (name, module)
-            for name, module in getattr(self._network, _NETWORK).named_modules(prefix=_NETWORK)
-            if isinstance(module, comfy.ops.CastWeightBiasOp)
-        ]
-        before = [vars(module).get("forward") for _, module in layers]
-        for name, module in layers:
-            vars(module)["forward"] = partial(self._forward, name, module, module.forward)
-        try:
+        with ExitStack() as stack:
+            for name, module in getattr(self._network, _NETWORK).named_modules(prefix=_NETWORK):
+                if isinstance(module, comfy.ops.CastWeightBiasOp):
+                    forward = partial(self._forward, name, module, module.forward)
+                    stack.enter_context(holding(vars(module), {"forward": forward}))
             yield
-        finally:
-            for (_, module), forward in zip(layers, before, strict=True):
-                if forward is None:
-                    del vars(module)["forward"]
-                else:
-                    vars(module)["forward"] = forward
 
     def _forward(self, name: str, module: nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if not args or not isinstance(args[0], Tensor):

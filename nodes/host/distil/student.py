@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
 
 import comfy.model_management
 import comfy.sampler_helpers
@@ -99,7 +98,8 @@ class _Stage:
             ending.callback(comfy.sampler_helpers.cleanup_models, conds, models)
             ending.enter_context(plain_weights(self._network))
             invalidate_pages(self._network)
-            ending.enter_context(_training())
+            # ComfyUI's own switch: families leave out steps then that have no gradient, as its Train LoRA needs, too.
+            ending.enter_context(holding(vars(comfy.model_management), {"in_training": True}))
             sigmas = torch.tensor([self._network.model_sampling.sigma_max, 0.0])
             prepared.announce(sigmas)
             empty = torch.zeros(shape)
@@ -119,8 +119,3 @@ class _Stage:
     def close(self) -> None:
         """Take the network as it was."""
         self._ending.close()
-
-
-def _training() -> Any:
-    """ComfyUI's own switch: families leave out steps then that have no gradient, as its Train LoRA needs, too."""
-    return holding(vars(comfy.model_management), {"in_training": True})

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.samplers
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ....mcdm_core.distil.product import quieted
 from ....mcdm_core.distil.roles import Within
 from ..evaluation.noise_levels import form_of, from_unbounded
 from ..run.guider import ProductGuider
@@ -56,12 +56,13 @@ class GuidedTeacher:
         """
         self._before()
         levels = self._levels(sigmas)
-        with torch.inference_mode(), self._heard_once():
+        with torch.inference_mode(), quieted(_LOGGER, self._is_heard):
             for prompt in prompts.unique().tolist():
                 rows = (prompts == prompt).nonzero()[:, 0].cpu()
                 noise = torch.zeros(len(rows), *self._shape)
-                sampler = _EvaluatingSampler(within, rows, self._to_reference, sigmas)
+                sampler = comfy.samplers.KSAMPLER(self._evaluating(within, rows, sigmas))
                 self._guiders[prompt].sample(noise, noise, sampler, levels, disable_pbar=True, seed=0)
+        self._is_heard = True
 
     def check(self) -> None:
         """Refuse products that can't be run, before anything is loaded.
@@ -73,18 +74,6 @@ class GuidedTeacher:
         for guider in self._guiders:
             guider.check_run(noise, self._levels([self.level(0.0), self.level(1.0), 0.0]))
 
-    @contextmanager
-    def _heard_once(self) -> Iterator[None]:
-        """What a run logs is said of the first one alone, and not of hundreds."""
-        level = _LOGGER.level
-        if self._is_heard:
-            _LOGGER.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            _LOGGER.setLevel(level)
-        self._is_heard = True
-
     def _levels(self, sigmas: Sequence[float]) -> Tensor:
         """The levels in the reference's form, as ComfyUI's schedulers give them."""
         positive = torch.tensor(sigmas[:-1])
@@ -94,37 +83,26 @@ class GuidedTeacher:
     def _to_reference(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         return from_unbounded(x, sigma, self._form)
 
+    def _evaluating(self, within: Within, rows: Tensor, sigmas: Sequence[float]) -> Callable[..., Tensor]:
+        """A sampler function for ComfyUI that samples nothing: it lets a function evaluate the model of a run.
 
-class _EvaluatingSampler(comfy.samplers.Sampler):
-    """Lets a function evaluate the model of a run, and samples nothing.
+        Args:
+            within: Is given the model as a denoiser of x0 + σ·n, and the rows.
+            rows: The rows of the samples that the run is for.
+            sigmas: The levels at which it may be evaluated, and 0.
+        """
 
-    Args:
-        within: Is given the model as a denoiser of x0 + σ·n, and the rows.
-        rows: The rows of the samples that the run is for.
-        to_model: Converts that to the model's own form.
-        sigmas: The levels at which it may be evaluated, and 0.
-    """
+        def sampler(model: Any, noise: Tensor, levels: Tensor, extra_args: dict, **_: Any) -> Tensor:
+            known = dict(zip(sigmas, levels, strict=True))  # networks and methods look levels up in those of the run
 
-    def __init__(
-        self, within: Within, rows: Tensor, to_model: Callable[..., tuple[Tensor, Tensor]], sigmas: Sequence[float]
-    ):
-        self._within = within
-        self._rows = rows
-        self._to_model = to_model
-        self._sigmas = sigmas
+            def denoise(x: Tensor, sigma: Tensor | float) -> Tensor:
+                level = torch.full((len(x),), float(sigma), dtype=x.dtype, device=x.device)
+                point, _ = self._to_reference(x, level)
+                own = known[float(sigma)].to(noise).expand(len(x))
+                x0: Tensor = model(point.to(noise), own, **extra_args)
+                return x0.to(x.device)
 
-    def sample(
-        self, model_wrap: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, *args: Any, **kwargs: Any
-    ) -> Tensor:
-        """See ComfyUI's `Sampler`."""
-        known = dict(zip(self._sigmas, sigmas, strict=True))  # networks and methods look levels up in those of the run
+            within(denoise, rows)
+            return noise
 
-        def denoise(x: Tensor, sigma: Tensor | float) -> Tensor:
-            level = torch.full((len(x),), float(sigma), dtype=x.dtype, device=x.device)
-            point, _ = self._to_model(x, level)
-            own = known[float(sigma)].to(noise).expand(len(x))
-            x0: Tensor = model_wrap(point.to(noise), own, **extra_args)
-            return x0.to(x.device)
-
-        self._within(denoise, self._rows)
-        return noise
+        return sampler

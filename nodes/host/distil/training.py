@@ -18,7 +18,6 @@ from torch import Tensor
 
 from ....mcdm_core.diffusion.prediction import Prediction, prediction_named
 from ....mcdm_core.diffusion.schedule import Flow, NoiseSchedule, Schedule
-from ....mcdm_core.distil.config import DistilConfig
 from ....mcdm_core.distil.loss import Loss
 from ....mcdm_core.distil.run import DistilRun
 from ....mcdm_core.distil.task import Task
@@ -97,7 +96,16 @@ def train(
         )
         torch.manual_seed(learning.seed)
         factors = Factors(shapes, learning.rank).to(asked.device)
-        task = _task(teacher, asked, student, shape, len(prompts), config)
+        task = Task(
+            teacher,
+            asked,
+            shape=shape,
+            level=teacher.level,
+            loss=Loss(*_form_of(student), config.loss.most),
+            trained=range(len(prompts)),
+            clamps=getattr(student.model, "makes_pictures", False),
+            device=asked.device,
+        )
         try:
             with run_folder(_runs(), learning.name, "state" if learning.resume else None, overwrite=True) as folder:
                 try_step(task, factors, asked.called, learning.batch_size)
@@ -116,28 +124,6 @@ def train(
         levels = teacher.level(0.0), teacher.level(1.0)
         lora = run.average.tensors(DTYPES[learning.lora_dtype])
         return Trained(lora, run.history, notes_on(chains, config, levels, shape))
-
-
-def _task(
-    teacher: GuidedTeacher,
-    asked: GuidedStudent,
-    patcher: ModelPatcher,
-    shape: Sequence[int],
-    prompts: int,
-    config: DistilConfig,
-) -> Task:
-    """What the core's loop knows of a teacher, and of a student of this MODEL."""
-    prediction, schedule = _form_of(patcher)
-    return Task(
-        teacher,
-        asked,
-        shape=shape,
-        level=teacher.level,
-        loss=Loss(prediction, schedule, config.loss.most),
-        trained=range(prompts),
-        clamps=getattr(patcher.model, "makes_pictures", False),
-        device=asked.device,
-    )
 
 
 class _Run(DistilRun):

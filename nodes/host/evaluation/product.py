@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -63,7 +64,7 @@ class ProductOfRun:
         self.separate: SeparateCoefficients | None = None
         self._hooks = CfgHooks()
         self.nulls = Nulls(networks)
-        planner.change(planner.combination.with_null_owners(self.nulls.owners()))
+        planner.change(replace(planner.combination, null_owners=self.nulls.owners()))
 
     @contextmanager
     def separately(self, sigmas: Tensor) -> Iterator[Planner[SeparatePlan]]:

@@ -1,16 +1,18 @@
 """Windows and masks."""
 
 import math
+from itertools import chain
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcdm_core import Flow, ProductDenoiser, Schedule, Term
-from mcdm_core.diffusion.schedule import sigma_at_progress
+from mcdm_core.diffusion.schedule import levels_of, sigma_at_progress
 from mcdm_core.product.methods.passes import Passes
 from mcdm_core.product.plans.combination import Combination, Moment, plan_product
-from mcdm_core.product.plans.windows import active_at, active_sets
+from mcdm_core.product.plans.planner import Planner
+from mcdm_core.product.plans.windows import active_at, breakpoints
 from mcdm_core.product.rules.eq10 import EQ10
 from mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_core.product.term_numbers import TermNumbers
@@ -40,11 +42,18 @@ def test_windows_hold_their_start_and_not_their_end():
     assert active_at(windows, 0.0) == (1,)
 
 
-def test_every_set_of_active_terms_is_found():
+@pytest.mark.parametrize(
+    ("levels", "sets"),
+    [
+        ([10.0, 0.0], [(0,), (0, 1), (1,), (1, 2), (2,)]),
+        ([0.0, 4.0], [(1,), (1, 2), (2,)]),  # where noise is added
+        ([10.0, 4.0], [(0,), (0, 1), (1,)]),
+    ],
+)
+def test_every_set_of_active_terms_is_found(levels, sets):
     windows = [(math.inf, 5.0), (8.0, 2.0), (3.0, -math.inf)]
-    assert active_sets(windows, [10.0, 0.0]) == [(0,), (0, 1), (1,), (1, 2), (2,)]
-    assert active_sets(windows, torch.tensor([0.0, 4.0])) == [(1,), (1, 2), (2,)]  # where noise is added
-    assert active_sets(windows, [10.0, 4.0]) == [(0,), (0, 1), (1,)]
+    found = (active_at(windows, level) for level in breakpoints(chain(*windows), levels))
+    assert list(dict.fromkeys(found)) == sets
 
 
 class NoFloat64(TorchDispatchMode):
@@ -59,15 +68,16 @@ class NoFloat64(TorchDispatchMode):
 def test_noise_levels_may_lie_on_a_device_without_float64():
     sigmas = torch.tensor([10.0, 4.0, 0.0])
     with NoFloat64():
-        assert active_sets([(math.inf, 5.0), (8.0, -math.inf)], sigmas) == [(0,), (0, 1), (1,)]
+        assert levels_of(sigmas) == [10.0, 4.0, 0.0]
 
 
 def test_gaps_are_refused_where_the_run_meets_them():
-    windows = [(math.inf, 5.0), (1.0, -math.inf)]
+    terms = [TermNumbers(sigma_end=5.0), TermNumbers(sigma_start=1.0)]
+    planner = Planner(Combination(terms=terms, rule=EQ10), plan_product, lambda progress: 1 - progress)
     with pytest.raises(ValueError, match=r"none at σ = 5; widen .* sigma_start and sigma_end"):
-        active_sets(windows, [10.0, 0.0])
-    assert active_sets(windows, [10.0, 5.1]) == [(0,)]
-    assert active_sets(windows, [0.5, 0.0]) == [(1,)]
+        planner.check_run([10.0, 0.0])
+    planner.check_run([10.0, 5.1])
+    planner.check_run([0.5, 0.0])
 
 
 @pytest.mark.parametrize(
