@@ -32,7 +32,7 @@ FORMAT = 1
 
 _VAE_FOLDER = "vae"  # beside a folder of experts
 _MAX_DEPTH = 32  # levels of the description's JSON, including a free card
-_PREFIXES = {"encoder.": "taesd_encoder.", "decoder.": "taesd_decoder."}
+_PREFIX = "taesd_"  # of the names in a file
 _MOST_LATENT_CHANNELS = 128
 _SCALE = {"vae_scale": 1.0, "vae_shift": 0.0}  # TAESD's, from its own latents to a diffusion model's
 
@@ -87,7 +87,7 @@ def save_autoencoder(path: str | os.PathLike, autoencoder: Autoencoder, card: di
         card: Model card: data, licence, steps, …; plain values.
     """
     wide = resized(folded(autoencoder), (WIDTH,) * LEVELS)
-    tensors = {_file_key(name): tensor.half() for name, tensor in wide.state_dict().items()}
+    tensors = {_PREFIX + name: tensor.half() for name, tensor in wide.state_dict().items()}
     tensors |= {name: torch.tensor(value).half() for name, value in _SCALE.items()}
     header = {"format": FORMAT, "widths": list(autoencoder.config.widths), "card": card or {}}
     write_tensors(path, tensors, {METADATA_KEY: json.dumps(header)})
@@ -208,18 +208,12 @@ def _read_key(path: Path, modified: int, size: int) -> str | None:
     return encoder_key(load_autoencoder(path)) if ours else None
 
 
-def _file_key(name: str) -> str:
-    half = name.split(".")[0] + "."
-    return _PREFIXES[half] + name.removeprefix(half)
-
-
 def _network_state(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     """The tensors by their names in `Autoencoder`; refuses a scale or shift other than `_SCALE`."""
     state = {
-        own + key.removeprefix(stored): tensor
-        for own, stored in _PREFIXES.items()
+        key.removeprefix(_PREFIX): tensor
         for key, tensor in tensors.items()
-        if key.startswith(stored)
+        if key.startswith((f"{_PREFIX}encoder.", f"{_PREFIX}decoder."))
     }
     latents = state.get("decoder.1.weight")
     if latents is None or latents.ndim != 4 or not 1 <= latents.shape[1] <= _MOST_LATENT_CHANNELS:

@@ -61,18 +61,14 @@ def open_torch(path: Path) -> Contents:
     if not all(name.isprintable() for name in tensors):
         raise Unusable(DAMAGED)
     for tensor in tensors.values():
-        _check_place(tensor, places)
+        storage = tensor.storage
+        place = places.get(storage.key)
+        if place is None or place[1] != storage.numel * storage.dtype.itemsize:
+            raise Unusable("is damaged: it lacks the numbers of some of its tensors; download or export it again.")
     _refuse_repetition(tensors.values(), path.stat().st_size)
     entries = {name: Entry(tensor.storage.dtype, tensor.shape) for name, tensor in tensors.items()}
     texts = {name: text for name, text in content.items() if isinstance(name, str) and isinstance(text, str)}
     return Contents(entries, texts, lambda: _read(path, tensors, places))
-
-
-def _check_place(tensor: Stored, places: Places) -> None:
-    storage = tensor.storage
-    place = places.get(storage.key)
-    if place is None or place[1] != storage.numel * storage.dtype.itemsize:
-        raise Unusable("is damaged: it lacks the numbers of some of its tensors; download or export it again.")
 
 
 def _refuse_repetition(tensors: Collection[Stored], size: int) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from ..system.fields import Between, Line
 from .description import Background, Description, Fields, Maps
 from .encoder import Encoder
 from .key import Value
-from .reading.maps import AUTO, canonical_map, fold, read_map
+from .reading.maps import AUTO, canonical_map, read_map
 from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource, read_sketch
 from .registry import register
 
@@ -142,7 +143,7 @@ class MultiMapEncoder(Encoder):
         """The condition of one map or sketch of values 0…1, rescaled to background…1, in its own channels."""
         maps = channel.new_zeros(len(channel), len(self.names), self.channels_per_map, *channel.shape[2:])
         maps[:, self.names.index(name)] = self.background + (1 - self.background) * channel
-        return Condition(maps=fold(rearrange(maps, "b maps c h w -> b (maps c) h w"), self.downscale))
+        return Condition(maps=F.pixel_unshuffle(rearrange(maps, "b maps c h w -> b (maps c) h w"), self.downscale))
 
 
 @register

@@ -84,7 +84,7 @@ class Condition:
                 "Expected a map or an embedding and got class labels, text tokens or a small picture, whose null is "
                 "not zero; take the null from the expert's encoder."
             )
-        return self._map(torch.zeros_like)
+        return self.mapped(torch.zeros_like)
 
     def expand(self, batch: int) -> "Condition":
         """The same condition for `batch` rows.
@@ -95,19 +95,20 @@ class Condition:
         if self.rows not in (None, 1, batch):
             expected = "1 row" if batch == 1 else f"1 or {batch} rows"
             raise ValueError(f"Expected a condition of {expected} and got {self.rows}; encode one per sample.")
-        return self._map(lambda value: value.expand(batch, *value.shape[1:]))
+        return self.mapped(lambda value: value.expand(batch, *value.shape[1:]))
 
     def take(self, rows: Tensor) -> "Condition":
         """The rows of these indices, int64, shape (B,); a condition of one row is that of every index."""
         if self.rows in (None, 1):
             return self.expand(len(rows))
-        return self._map(lambda value: value[rows.to(value.device)])
+        return self.mapped(lambda value: value[rows.to(value.device)])
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Condition":
         """Move to a device, floating tensors also to a dtype."""
-        return self._map(lambda value: value.to(device, dtype if value.is_floating_point() else value.dtype))
+        return self.mapped(lambda value: value.to(device, dtype if value.is_floating_point() else value.dtype))
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> "Condition":
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> "Condition":
+        """The same condition with a function of each of its tensors."""
         values: dict[str, Any] = {name: function(value) for name, value in self.tensors().items()}
         return replace(self, **values)
 

@@ -83,11 +83,6 @@ class ClipMLP(nn.Module):
         return self.c_proj(x * torch.sigmoid(1.702 * x))
 
 
-def _transformer(width: int, layers: int, heads: int) -> nn.ModuleDict:
-    stack = (TransformerLayer(width, ClipAttention(width, heads), ClipMLP(width)) for _ in range(layers))
-    return nn.ModuleDict({"resblocks": nn.Sequential(*stack)})
-
-
 class ClipTextTower(nn.Module):
     """Captions to embeddings.
 
@@ -102,7 +97,8 @@ class ClipTextTower(nn.Module):
         self.tokenizer = ClipTokenizer(c.context_length)
         self.token_embedding = nn.Embedding(c.vocabulary, c.width)
         self.positional_embedding = nn.Parameter(torch.randn(c.context_length, c.width) * 0.01)
-        self.transformer = _transformer(c.width, c.layers, c.heads)
+        layers = (TransformerLayer(c.width, ClipAttention(c.width, c.heads), ClipMLP(c.width)) for _ in range(c.layers))
+        self.transformer = nn.ModuleDict({"resblocks": nn.Sequential(*layers)})
         self.ln_final = LayerNorm32(c.width)
         self.text_projection = nn.Parameter(torch.randn(c.width, c.dim) * c.width**-0.5)
 

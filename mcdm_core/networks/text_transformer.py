@@ -4,6 +4,7 @@ In the published files its tensors lie beside those of the UNet. It is a module 
 the prompt: a run needs one pass of it, not one per step.
 """
 
+from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -86,17 +87,10 @@ class SelfAttention(nn.Module):
         return self.c_proj(rearrange(F.scaled_dot_product_attention(*qkv), "b heads l c -> b l (heads c)"))
 
 
-class MLP(nn.Module):
+def _mlp(width: int) -> nn.Sequential:
     """Two linear layers with a GELU between."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.c_fc = nn.Linear(width, 4 * width)
-        self.c_proj = nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Shape (B, L, width) to the same."""
-        return self.c_proj(F.gelu(self.c_fc(x)))
+    c_fc, c_proj = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+    return nn.Sequential(OrderedDict(c_fc=c_fc, gelu=nn.GELU(), c_proj=c_proj))
 
 
 class TransformerLayer(nn.Module):
@@ -135,7 +129,7 @@ class TextTransformer(nn.Module):
         self.token_embedding = nn.Embedding(c.vocabulary, c.width)
         self.positional_embedding = nn.Parameter(torch.zeros(c.context_length, c.width))
         self.padding_embedding = nn.Parameter(torch.zeros(c.context_length, c.width))
-        layers = (TransformerLayer(c.width, SelfAttention(c.width, c.heads), MLP(c.width)) for _ in range(c.layers))
+        layers = (TransformerLayer(c.width, SelfAttention(c.width, c.heads), _mlp(c.width)) for _ in range(c.layers))
         self.transformer = nn.ModuleDict({"resblocks": nn.Sequential(*layers)})
         self.final_ln = LayerNorm32(c.width)
         self.transformer_proj = nn.Linear(c.width, c.pooled_dim)

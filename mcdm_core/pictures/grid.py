@@ -49,13 +49,9 @@ def labelled_grid(
                 middle = (left + tile // 2, top + tile // 2)
                 draw.multiline_text(middle, text, fill=INK, font=font, anchor="mm", align="center")
             else:
-                grid.paste(_resized(entry, tile), (left, top))
+                method = Image.Resampling.NEAREST if max(entry.size) <= tile else Image.Resampling.LANCZOS
+                grid.paste(entry.resize((tile, tile), method), (left, top))
     return grid
-
-
-def _resized(picture: Image.Image, tile: int) -> Image.Image:
-    method = Image.Resampling.NEAREST if max(picture.size) <= tile else Image.Resampling.LANCZOS
-    return picture.resize((tile, tile), method)
 
 
 def _fitting(lines: Sequence[str], width: int) -> ImageFont.FreeTypeFont:

@@ -1,8 +1,8 @@
 """Configuration of training runs, read from a TOML file."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from ..networks import UNetConfig
 from ..networks.text_tower import MOST_WORDS
@@ -216,12 +216,9 @@ def load_config(path: Path) -> TrainingConfig:
         ValueError: The file is no TOML, or a name in it is unknown or missing, or a value is of another type.
     """
     values = read_toml(path)
-    sections = {"network": UNetConfig, "data": DataConfig, "optimizer": OptimizerConfig, "report": ReportConfig}
-    for name, kind in sections.items():
-        values[name] = build(kind, values.get(name, {}), f"[{name}] of {path.name}")
     if "adapter" in values:
         values["adapter"] = build(AdapterConfig, values["adapter"], f"[adapter] of {path.name}")
-    return build(TrainingConfig, values, path.name)
+    return build_sections(TrainingConfig, values, path.name)
 
 
 def load_dual_encoder_config(path: Path) -> DualEncoderConfig:
@@ -245,6 +242,14 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomli.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError) as error:
         raise ValueError(f"Expected a configuration in TOML at {path}: {error}.") from error
+
+
+def build_sections(kind: type, values: dict[str, Any], where: str) -> Any:
+    """As `build`, where fields are dataclasses too: sections, each of which may be left out."""
+    for name, hint in get_type_hints(kind).items():
+        if isinstance(values, dict) and isinstance(hint, type) and is_dataclass(hint):
+            values = values | {name: build_sections(hint, values.get(name, {}), f"[{name}] of {where}")}
+    return build(kind, values, where)
 
 
 def build(kind: type, values: dict[str, Any], where: str) -> Any:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mcdm_core.training.config import DataConfig, OptimizerConfig, ReportConfig, build, read_toml
+from mcdm_core.training.config import DataConfig, OptimizerConfig, ReportConfig, build_sections, read_toml
 from mcdm_core.training.expert.checks import check_trained
 
 from ..data.faces import IMAGE_SIZE
@@ -63,14 +63,7 @@ def load_gan_config(path: Path) -> GanTrainingConfig:
         ValueError: The file is no TOML, a name in it is unknown or missing, a value is of another type, or its parts
             don't fit each other.
     """
-    values = read_toml(path)
-    gan = values["gan"]
-    if isinstance(gan, dict):
-        gan["generator"] = build(GeneratorConfig, gan.get("generator", {}), f"[gan.generator] of {path.name}")
-    values["gan"] = build(GanConfig, gan, f"[gan] of {path.name}")
-    for name, kind in {"data": DataConfig, "optimizer": OptimizerConfig, "report": ReportConfig}.items():
-        values[name] = build(kind, values.get(name, {}), f"[{name}] of {path.name}")
-    config: GanTrainingConfig = build(GanTrainingConfig, values, path.name)
+    config: GanTrainingConfig = build_sections(GanTrainingConfig, read_toml(path), path.name)
     _check(config)
     return config
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from mcdm_core.conditions.reading.maps import fold
 from mcdm_core.conditions.reading.sketch import edges
 from mcdm_core.networks.autoencoder import DOWNSCALE
 from mcdm_core.networks.text_tower import TextTower, TextTowerConfig
@@ -114,7 +114,7 @@ def _latent_conditions(
         return EmbeddingConditions(embed(images), data.embedding_noise)
     (name,) = data.modalities
     maps = torch.from_numpy(_map_drawings(data, name, size).draw(cache)["maps"])
-    return MapConditions({name: fold(maps[:, None], DOWNSCALE)})
+    return MapConditions({name: F.pixel_unshuffle(maps[:, None], DOWNSCALE)})
 
 
 def _map_drawings(data: DataConfig, name: str, size: int) -> Drawings:

@@ -1,6 +1,6 @@
 """Values of a user that replace those of a file's header or those recognized from its tensors."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...networks import UNetConfig
@@ -42,25 +42,22 @@ class Overrides:
             if value is not None and value < 1:
                 raise ValueError(f"Expected a positive {name.replace('_', ' ')} and got {value}; correct it.")
 
-    @property
-    def given(self) -> dict[str, Any]:
-        """The values that are not None."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
-
     def apply(self, metadata: ExpertMetadata) -> ExpertMetadata:
         """The description with these values in it.
 
         Raises:
             ValueError: If one of them is unknown or does not suit the expert.
         """
-        given = self.given
+        given = {name: value for name, value in vars(self).items() if value is not None}
         condition = dict(metadata.condition)
         if self.text_heads is not None:
             if "text_transformer" not in condition:
                 raise ValueError(f"Expected no text_heads for {metadata.name}, which has no text transformer of GLIDE.")
             width = condition["text_transformer"]["width"]
-            _check_heads(width, self.text_heads)
+            if self.text_heads < 1 or width % self.text_heads:
+                raise ValueError(
+                    f"Expected text_heads that divide {width} evenly and got {self.text_heads}; use others."
+                )
             condition["text_transformer"] = {**condition["text_transformer"], "heads": given.pop("text_heads")}
         if self.maps is not None:
             if sorted(self.maps) != sorted(condition.get("maps", ())):
@@ -81,19 +78,5 @@ def _with_heads(network: UNetConfig, given: dict[str, Any]) -> UNetConfig:
     if "num_heads" in given:
         given = {**given, "num_head_channels": None}
     changed = replace(network, **given)
-    levels = len(changed.channel_mult)
-    attending = {level for level in range(levels) if 2**level in changed.attention_downsamplings} | {levels - 1}
-    for level in sorted(attending):  # the last one's attention is in the middle
-        width = int(changed.channel_mult[level] * changed.model_channels)
-        if changed.num_head_channels and width % changed.num_head_channels:
-            raise ValueError(
-                f"Expected channels per head that divide {width} channels evenly and got {changed.num_head_channels}; "
-                "use others."
-            )
-        _check_heads(width, changed.heads(width))
+    changed.check("use others")
     return changed
-
-
-def _check_heads(width: int, heads: int) -> None:
-    if heads < 1 or width % heads:
-        raise ValueError(f"Expected attention heads that divide {width} channels evenly and got {heads}; use others.")

@@ -1,11 +1,11 @@
 """Segmentation maps: soft coverage of one part of the face, white where the part is.
 
-For networks of smaller samples, latents of a VAE, maps at the resolution of pictures are folded into channels.
+For networks of smaller samples, latents of a VAE, maps at the resolution of pictures are folded into channels
+by `torch.pixel_unshuffle`.
 """
 
 import logging
 
-from einops import rearrange
 from torch import Tensor
 
 from .images import fit, read_image
@@ -71,21 +71,3 @@ def read_map(image: Tensor, name: str, size: int) -> Tensor:
     if not result.any():
         logger.warning("The %s is black all over; check that it is the right picture.", what)
     return result
-
-
-def fold(maps: Tensor, side: int) -> Tensor:
-    """Move every square of `side` × `side` pixels into the channels of one pixel (pixel-unshuffle).
-
-    Args:
-        maps: Shape (B, C, H, W), H and W multiples of `side`.
-        side: 1 changes nothing.
-
-    Returns:
-        Shape (B, C·side², H/side, W/side); the pixels of a square, row by row, are side² channels in sequence.
-    """
-    return rearrange(maps, "b c (h y) (w x) -> b (c y x) h w", y=side, x=side)
-
-
-def unfold(maps: Tensor, side: int) -> Tensor:
-    """Inverse of `fold`, of maps (B, C·side², h, w)."""
-    return rearrange(maps, "b (c y x) h w -> b c (h y) (w x)", y=side, x=side)

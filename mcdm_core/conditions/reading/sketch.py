@@ -9,7 +9,6 @@ References:
 """
 
 from enum import Enum
-from typing import overload
 
 import numpy as np
 import torch
@@ -154,33 +153,21 @@ def _connected(candidate: np.ndarray, seed: np.ndarray) -> np.ndarray:
     return linked[:, 1:-1, 1:-1]
 
 
-@overload
-def edges(image: np.ndarray, low: float = ..., high: float = ...) -> np.ndarray: ...
-
-
-@overload
-def edges(image: Tensor, low: float = ..., high: float = ...) -> Tensor: ...
-
-
-def edges(image: np.ndarray | Tensor, low: float = LOW_THRESHOLD, high: float = HIGH_THRESHOLD) -> np.ndarray | Tensor:
+def edges(image: np.ndarray, low: float = LOW_THRESHOLD, high: float = HIGH_THRESHOLD) -> np.ndarray:
     """Edges of colour pictures: Canny on their gray values.
 
     Args:
-        image: Either a uint8 array (..., H, W, 3), or a float tensor (B, H, W, 3) in [0, 1] as ComfyUI's IMAGE.
+        image: uint8 picture(s), shape (..., H, W, 3).
         low: See `canny`.
         high: See `canny`.
 
     Returns:
-        For an array a uint8 array (..., H, W), for a tensor a float32 tensor (B, 1, H, W); 1 on the edges, else 0.
+        uint8, shape (..., H, W), 1 on the edges, else 0.
 
     Raises:
         ValueError: If `image` is not an RGB picture, or a threshold is negative.
     """
-    if isinstance(image, np.ndarray):
-        return canny(rgb_to_gray(image), low, high).astype(np.uint8)
-    pixels = (image.detach().clamp(0, 1) * 255).round().to("cpu", torch.uint8).numpy()
-    lines = torch.from_numpy(canny(rgb_to_gray(pixels), low, high)).to(image.device, torch.float32)
-    return rearrange(lines, "b h w -> b 1 h w")
+    return canny(rgb_to_gray(image), low, high).astype(np.uint8)
 
 
 def read_sketch(
@@ -214,8 +201,10 @@ def read_sketch(
     values = read_image(image, what)
     if source is SketchSource.EDGES:
         # Resized before, not after: experts are trained on the edges of pictures of their own size.
-        picture = fit(values.expand(-1, 3, -1, -1), size, what)
-        return edges(rearrange(picture, "b c h w -> b h w c"), low, high)
+        picture = rearrange(fit(values.expand(-1, 3, -1, -1), size, what), "b c h w -> b h w c")
+        pixels = (picture.detach().clamp(0, 1) * 255).round().to("cpu", torch.uint8).numpy()
+        lines = torch.from_numpy(edges(pixels, low, high)).to(image.device, torch.float32)
+        return rearrange(lines, "b h w -> b 1 h w")
     light = values.mean(1, keepdim=True)
     return _strokes(1 - light if source is SketchSource.DARK_ON_LIGHT else light, size)
 

@@ -4,10 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...networks.autoencoder import DOWNSCALE, AutoencoderConfig
-from ..config import DataConfig, OptimizerConfig, ReportConfig, build, read_toml
-
-SECTION = "autoencoder"
-"""The section that marks such a configuration."""
+from ..config import DataConfig, OptimizerConfig, ReportConfig, build_sections, read_toml
 
 
 @dataclass(frozen=True)
@@ -69,17 +66,7 @@ def load_autoencoder_config(path: Path) -> AutoencoderTrainingConfig:
         ValueError: The file is no TOML, a name in it is unknown or missing, a value is of another type, or its parts
             contradict each other.
     """
-    values = read_toml(path)
-    sections = {
-        SECTION: AutoencoderConfig,
-        "data": DataConfig,
-        "objective": ObjectiveConfig,
-        "optimizer": OptimizerConfig,
-        "report": ReportConfig,
-    }
-    for name, kind in sections.items():
-        values[name] = build(kind, values.get(name, {}), f"[{name}] of {path.name}")
-    config: AutoencoderTrainingConfig = build(AutoencoderTrainingConfig, values, path.name)
+    config: AutoencoderTrainingConfig = build_sections(AutoencoderTrainingConfig, read_toml(path), path.name)
     _check_sizes(config)
     return config
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,35 +10,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...checkpoints.autoencoders import encoder_key, load_autoencoder
-from ...expert.condition import Condition
 from ...system.formats import write_array
 from ...system.writer import make_folder
-from .sources import Conditions, Pictures, condition_of
+from .sources import Conditions, Pictures, PictureSet
 
 log = logging.getLogger(__name__)
 
 ENCODED_AT_ONCE = 8
-
-
-@dataclass(frozen=True)
-class LatentSet:
-    """Latents in memory.
-
-    Attributes:
-        latents: Half precision, (N, C, h, w).
-        conditions: Conditions of the same pictures; None where there are none.
-    """
-
-    latents: Tensor
-    conditions: Conditions | None = None
-
-    def __len__(self) -> int:
-        return len(self.latents)
-
-    def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
-        """`size` latents, (B, C, h, w), each channel of mean 0 and deviation 1, and the condition of each."""
-        rows = rng.integers(0, len(self.latents), size)
-        return self.latents[rows].float(), condition_of(self.conditions, modality, rows, rng)
 
 
 class LatentSpace:
@@ -86,7 +63,7 @@ class LatentSpace:
         """Pictures, (B, 3, 8·h, 8·w), −1…1 but for overshoot, of latents (B, C, h, w)."""
         return torch.cat([self.autoencoder.decode(chunk) for chunk in latents.split(ENCODED_AT_ONCE)])
 
-    def source(self, sets: Iterable[Pictures], cache: Path, conditions: Conditions | None = None) -> LatentSet:
+    def source(self, sets: Iterable[Pictures], cache: Path, conditions: Conditions | None = None) -> PictureSet:
         """Latents of pictures, all sets in sequence.
 
         Args:
@@ -95,7 +72,7 @@ class LatentSpace:
             conditions: Conditions of the same pictures.
         """
         encoded = np.concatenate([self._encoded(pictures, cache) for pictures in sets])
-        return LatentSet(torch.from_numpy(encoded), conditions)
+        return PictureSet(torch.from_numpy(encoded), conditions)
 
     def _encoded(self, pictures: Pictures, cache: Path) -> np.ndarray:
         """Latents of a set, read from `cache` or encoded chunk by chunk without keeping the pictures."""

@@ -1,7 +1,7 @@
 """Sources of training batches: pictures with the conditions they are trained on."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -48,12 +48,8 @@ class Pictures(Protocol):
         ...
 
 
-class Conditions(Protocol):
-    """Conditions of the pictures of a set."""
-
-    def __call__(self, modality: str, rows: np.ndarray, rng: np.random.Generator) -> Condition:
-        """The named condition of these rows of the set; `rng` is the source of its randomness."""
-        ...
+Conditions = Callable[[str, np.ndarray, np.random.Generator], Condition]
+"""(modality, rows of a set of pictures, source of randomness) → the named condition of these rows."""
 
 
 class CaptionedPictures(Protocol):
@@ -70,10 +66,11 @@ class CaptionedPictures(Protocol):
 
 @dataclass(frozen=True)
 class PictureSet:
-    """Pictures in memory with their conditions.
+    """Pictures in memory, or latents of them, with their conditions.
 
     Attributes:
-        images: uint8, (N, 3, H, W).
+        images: Pictures, uint8, (N, 3, H, W), or latents in half precision, (N, C, h, w), each channel of mean 0 and
+            deviation 1.
         conditions: Conditions of the same pictures; None where there are none.
     """
 
@@ -84,19 +81,15 @@ class PictureSet:
         return len(self.images)
 
     def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
-        """`size` pictures drawn with repetition, in [−1, 1], shape (B, 3, H, W), and the condition of each."""
+        """`size` drawn with repetition, (B, C, H, W), pictures in [−1, 1], and the condition of each, if it has any."""
         rows = rng.integers(0, len(self.images), size)
-        return self.images[rows].float() / 127.5 - 1, condition_of(self.conditions, modality, rows, rng)
-
-
-def condition_of(
-    conditions: Conditions | None, modality: str | None, rows: np.ndarray, rng: np.random.Generator
-) -> Condition:
-    """The condition of rows; an empty one without a modality."""
-    if modality is None:
-        return Condition()
-    assert conditions is not None
-    return conditions(modality, rows, rng)
+        x0 = self.images[rows].float()
+        if self.images.dtype == torch.uint8:
+            x0 = x0 / 127.5 - 1
+        if modality is None:
+            return x0, Condition()
+        assert self.conditions is not None
+        return x0, self.conditions(modality, rows, rng)
 
 
 @dataclass(frozen=True)
@@ -157,18 +150,11 @@ def perturb(embedding: Tensor, spread: Tensor, noise: float, rng: np.random.Gene
 def drop_rows(condition: Condition, fraction: float, rng: np.random.Generator) -> Condition:
     """Set a random fraction of the rows to the null condition: zeros, for classes class 0."""
 
-    def dropped(value: Tensor | None) -> Tensor | None:
-        if value is None:
-            return None
+    def dropped(value: Tensor) -> Tensor:
         keep = torch.from_numpy(rng.random(len(value)) >= fraction)
         return value * keep.view(-1, *[1] * (value.ndim - 1))
 
-    return Condition(
-        labels=dropped(condition.labels),
-        maps=dropped(condition.maps),
-        embedding=dropped(condition.embedding),
-        text_active=condition.text_active,
-    )
+    return condition.mapped(dropped)
 
 
 def null_rows(condition: Condition) -> Condition:

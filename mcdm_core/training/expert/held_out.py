@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ...conditions.reading.maps import unfold
 from ...expert.condition import Condition
 from ...expert.expert import Expert
 from ...networks import UNet
@@ -107,7 +107,7 @@ class HeldOutReport:
     def _tile(self, condition: Condition, row: int) -> Image.Image | str:
         if condition.maps is not None:
             maps = condition.maps[row : row + 1]
-            whole = unfold(maps, self.config.image_size // maps.shape[-1])
+            whole = F.pixel_shuffle(maps, self.config.image_size // maps.shape[-1])
             return map_to_picture(whole[0].amax(dim=0, keepdim=True))
         if condition.labels is not None:
             return f"class {condition.labels[row].item()}"

@@ -7,15 +7,15 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch.nn.functional as F
 
-from ...conditions.reading.maps import fold
 from ...networks.autoencoder import DOWNSCALE
 from ...networks.text_tower import TextTower, TextTowerConfig
 from ...text.vocabulary import gather_vocabulary
 from ..config import DataConfig, DualEncoderConfig, TrainingConfig
 from ..data.kind import DataKind, PicturesToEncode, Prepared, PreparedPairs
-from ..data.sources import MapConditions, PictureSet, Source
-from ..dual_encoder.embeddings import Embeddings, check_text_encoder, load_embeddings
+from ..data.sources import MapConditions, PictureSet
+from ..dual_encoder.embeddings import check_text_encoder, load_embeddings
 from .pairs import read_pairs
 from .reading import read_folder
 
@@ -38,10 +38,18 @@ class FolderKind(DataKind):
             raise ValueError(f"{reserved[0]!r} cannot be the name of a modality; rename its subfolder.")
         check_text_encoder(data)
 
-    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[Source]:
+    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[PictureSet]:
         """Read the pictures and their maps; held-out ones are taken out of the folder."""
-        embeddings = load_embeddings(config, base)
-        return Prepared(*_read(config, base, embeddings), embeddings.tower)
+        data, embeddings = config.data, load_embeddings(config, base)
+        training, held_out = read_folder(
+            base / data.path,
+            data.modalities,
+            config.image_size,
+            config.report.held_out,
+            embeddings.embed,
+            data.embedding_noise,
+        )
+        return Prepared(training, held_out, embeddings.tower)
 
     def check_pictures(self, data: DataConfig) -> None:
         """Refuse a section without a path, or with sets of drawn pictures; conditions are ignored."""
@@ -63,9 +71,8 @@ class FolderKind(DataKind):
         self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None
     ) -> Prepared[PicturesToEncode]:
         """Read the pictures and their maps, which keep the size of the pictures and are folded."""
-        embeddings = load_embeddings(config, base)
-        training, held_out = _read(config, base, embeddings)
-        return Prepared(_to_encode(training), _to_encode(held_out), embeddings.tower)
+        read = self.prepare(config, base, cache, tower)
+        return Prepared(_to_encode(read.training), _to_encode(read.held_out), read.text_tower)
 
     def describe(self, data: DataConfig, count: int) -> str:
         """The number of pictures and the name of the folder."""
@@ -106,22 +113,10 @@ class FolderPictures:
             yield self.images[first : first + _CHUNK]
 
 
-def _read(config: TrainingConfig, base: Path, embeddings: Embeddings) -> tuple[PictureSet, PictureSet]:
-    data = config.data
-    return read_folder(
-        base / data.path,
-        data.modalities,
-        config.image_size,
-        config.report.held_out,
-        embeddings.embed,
-        data.embedding_noise,
-    )
-
-
 def _to_encode(pictures: PictureSet) -> PicturesToEncode:
     """Pictures for a VAE, with their conditions; maps are folded."""
     images = np.ascontiguousarray(pictures.images.permute(0, 2, 3, 1).numpy())
     conditions = pictures.conditions
     if isinstance(conditions, MapConditions):
-        conditions = MapConditions({name: fold(maps, DOWNSCALE) for name, maps in conditions.maps.items()})
+        conditions = MapConditions({name: F.pixel_unshuffle(maps, DOWNSCALE) for name, maps in conditions.maps.items()})
     return PicturesToEncode({FolderKind.name: FolderPictures(images)}, conditions)

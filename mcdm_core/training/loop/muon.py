@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic that drives singular values towards 1 fastest
 _ITERATIONS = 5
+_MOMENTUM = 0.95  # decay of Muon's momentum
+_BETA_1, _BETA_2 = 0.9, 0.99  # decays of Adam's averages
 _ADAM_SPREAD = 0.2  # usual root mean square of Adam's steps, relative to the learning rate
 
 
@@ -23,25 +25,14 @@ class Muon(torch.optim.Optimizer):
         inner: Weights of two or more dimensions between the first layer and the last.
         others: First and last layers, biases and norms.
         lr: Learning rate of both.
-        momentum: Decay of Muon's momentum.
-        betas: Decays of Adam's averages.
     """
 
-    def __init__(
-        self,
-        inner: Iterable[Tensor],
-        others: Iterable[Tensor],
-        lr: float = 1e-3,
-        momentum: float = 0.95,
-        betas: tuple[float, float] = (0.9, 0.99),
-    ):
+    def __init__(self, inner: Iterable[Tensor], others: Iterable[Tensor], lr: float):
         groups: list[dict[str, Any]] = [
             {"params": list(inner), "orthogonal": True},
             {"params": list(others), "orthogonal": False},
         ]
-        super().__init__(
-            [group for group in groups if group["params"]], {"lr": lr, "momentum": momentum, "betas": betas}
-        )
+        super().__init__([group for group in groups if group["params"]], {"lr": lr})
 
     @classmethod
     def of(cls, network: nn.Module, ends: tuple[str, ...], lr: float) -> "Muon":
@@ -64,20 +55,20 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if group["orthogonal"]:
-                self._step_inner(weights, group["lr"], group["momentum"])
+                self._step_inner(weights, group["lr"])
             else:
                 for weight in weights:
-                    self._step_other(weight, group["lr"], *group["betas"])
+                    self._step_other(weight, group["lr"])
 
-    def _step_inner(self, weights: list[Tensor], rate: float, momentum: float) -> None:
+    def _step_inner(self, weights: list[Tensor], rate: float) -> None:
         """Muon with Nesterov's look-ahead; matrices of one shape are made orthogonal together."""
         by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = defaultdict(list)
         for weight in weights:
             assert weight.grad is not None
             state = self.state[weight]
             average = state.setdefault("average", torch.zeros_like(weight))
-            average.lerp_(weight.grad, 1 - momentum)
-            direction = weight.grad.lerp(average, momentum).flatten(1)
+            average.lerp_(weight.grad, 1 - _MOMENTUM)
+            direction = weight.grad.lerp(average, _MOMENTUM).flatten(1)
             by_shape[direction.shape[0], direction.shape[1]].append((weight, direction))
         for shape, entries in by_shape.items():
             steps = orthogonalized(torch.stack([direction for _, direction in entries]))
@@ -85,18 +76,18 @@ class Muon(torch.optim.Optimizer):
             for (weight, _), step in zip(entries, steps, strict=True):
                 weight.sub_(step.view_as(weight), alpha=rate * size)
 
-    def _step_other(self, weight: Tensor, rate: float, beta_1: float, beta_2: float) -> None:
+    def _step_other(self, weight: Tensor, rate: float) -> None:
         """Adam."""
         assert weight.grad is not None
         state = self.state[weight]
         if not state:
             state |= {"step": torch.zeros(()), "average": torch.zeros_like(weight), "square": torch.zeros_like(weight)}
         state["step"] += 1
-        state["average"].lerp_(weight.grad, 1 - beta_1)
-        state["square"].lerp_(weight.grad.square(), 1 - beta_2)
+        state["average"].lerp_(weight.grad, 1 - _BETA_1)
+        state["square"].lerp_(weight.grad.square(), 1 - _BETA_2)
         step = float(state["step"])
-        spread = (state["square"] / (1 - beta_2**step)).sqrt_().add_(1e-8)
-        weight.addcdiv_(state["average"], spread, value=-rate / (1 - beta_1**step))
+        spread = (state["square"] / (1 - _BETA_2**step)).sqrt_().add_(1e-8)
+        weight.addcdiv_(state["average"], spread, value=-rate / (1 - _BETA_1**step))
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:

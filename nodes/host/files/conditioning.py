@@ -8,12 +8,12 @@ from enum import Enum
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from einops import repeat
 from torch import Tensor
 
 from ....mcdm_core import Condition
 from ....mcdm_core.conditions import ClassEncoder, Encoder, EncoderKey
-from ....mcdm_core.conditions.reading.maps import unfold
 from ..chain.expert_chain import Conditioning
 
 CONDITION_KEY = "mcdm_condition"
@@ -165,7 +165,7 @@ def merge_into(encoder: Encoder, conditioning: Conditioning, condition: Conditio
 
 def sketch_picture(encoder: Encoder, condition: Condition) -> Tensor:
     """The sketch as an expert sees it, as IMAGE (B, H, W, 3), white lines on black."""
-    lines = unfold(condition.tensors()["maps"], encoder.downscale).amax(dim=1)
+    lines = F.pixel_shuffle(condition.tensors()["maps"], encoder.downscale).amax(dim=1)
     drawn = (lines - encoder.background) / (1 - encoder.background)
     return repeat(drawn, "b h w -> b h w 3")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import pixel_shuffle
 
 from ..support.core_samplers import core_ksampler
 from ..support.server.posts import said_of
@@ -134,10 +135,9 @@ def test_an_area_has_its_part_of_the_map(load_latent, chain, sample, core, monke
     monkeypatch.setattr(network, "forward", watched)
     sample(chain(SimpleNamespace(**{**vars(expert), "condition": area})), EMPTY, steps=1)
     ((_, cut),) = [found for found in seen if found[0] == (5, 4)]
-    unfold = sys.modules["mcdm_pack.mcdm_core.conditions.reading.maps"].unfold
     told = sys.modules["mcdm_pack.nodes.host.files.conditioning"].read_condition(*reversed(expert.condition[0])).maps
     cut = cut[cut.flatten(1).any(1)]  # less the null's rows
-    torch.testing.assert_close(unfold(cut[:1], 8).cpu(), unfold(told, 8)[..., 8:48, 16:48])
+    torch.testing.assert_close(pixel_shuffle(cut[:1], 8).cpu(), pixel_shuffle(told, 8)[..., 8:48, 16:48])
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 5, 9), (1, 4, 1, 2)])

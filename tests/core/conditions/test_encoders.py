@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mcdm_core.conditions import Encoder, MapEncoder, MultiMapEncoder, SketchEncoder, build_encoder, edges
+from mcdm_core.conditions import Encoder, MapEncoder, MultiMapEncoder, SketchEncoder, build_encoder
+from mcdm_core.conditions.reading.sketch import read_sketch
 from mcdm_core.networks import TextTower, TextTowerConfig
 
 TEXT_CONFIG = TextTowerConfig(width=32, dim=16, layers=1)
@@ -105,7 +106,7 @@ def test_an_expert_of_several_maps_without_sketch_refuses_sketches():
 def test_sketch_thresholds_reach_the_edge_finder():
     picture = torch.rand(1, 8, 8, 3, generator=torch.manual_seed(0)).repeat_interleave(8, 1).repeat_interleave(8, 2)
     encoder = SketchEncoder(64)
-    assert torch.equal(encoder.encode(picture, low=300, high=600).maps, edges(picture, 300, 600))
+    assert torch.equal(encoder.encode(picture, low=300, high=600).maps, read_sketch(picture, 64, low=300, high=600))
     assert encoder.encode(picture, low=300, high=600).maps.sum() < encoder.encode(picture).maps.sum()
 
 

@@ -2,24 +2,15 @@
 
 import pytest
 import torch
+from torch.nn.functional import pixel_shuffle
 
 from mcdm_core.conditions import build_encoder
-from mcdm_core.conditions.reading.maps import fold, unfold
 
 SPECS = [
     {"kind": "map", "map": "hair"},
     {"kind": "maps", "maps": ["hair", "skin"]},
     {"kind": "sketch", "map_channels": 3},
 ]
-
-
-def test_folding_keeps_every_value_at_its_place():
-    maps = torch.rand(2, 3, 16, 24)
-    folded = fold(maps, 8)
-    assert folded.shape == (2, 3 * 64, 2, 3)
-    torch.testing.assert_close(folded, torch.nn.functional.pixel_unshuffle(maps, 8), rtol=0, atol=0)
-    torch.testing.assert_close(unfold(folded, 8), maps, rtol=0, atol=0)
-    assert fold(maps, 1) is maps or torch.equal(fold(maps, 1), maps)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec["kind"])
@@ -32,7 +23,7 @@ def test_an_encoder_of_latents_folds_what_an_encoder_of_pictures_reads(spec):
     expected = getattr(large, name)(*arguments).maps
     assert expected.any()
     told = getattr(folded, name)(*arguments).maps
-    torch.testing.assert_close(unfold(told, 8), expected, rtol=0, atol=0)
+    torch.testing.assert_close(pixel_shuffle(told, 8), expected, rtol=0, atol=0)
     assert folded.null(2).maps.shape == (2, *told.shape[1:])
     assert folded.sample_size == 4
 
@@ -49,4 +40,4 @@ def test_merged_maps_are_those_of_both_after_folding():
     hair, skin = torch.zeros(1, 32, 32), torch.zeros(1, 32, 32)
     hair[:, :8], skin[:, 16:] = 1.0, 1.0
     merged = [e.merge(e.encode_map(hair, "hair"), e.encode_map(skin, "face")).maps for e in (large, folded)]
-    torch.testing.assert_close(unfold(merged[1], 8), merged[0], rtol=0, atol=0)
+    torch.testing.assert_close(pixel_shuffle(merged[1], 8), merged[0], rtol=0, atol=0)

@@ -72,7 +72,7 @@ def test_batches_of_any_shape_equal_single_pictures():
 def test_edges_agree_for_arrays_and_tensors():
     picture = np.random.default_rng(2).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
     from_array = edges(picture)
-    from_tensor = edges(torch.from_numpy(picture).float() / 255)
+    from_tensor = read_sketch(torch.from_numpy(picture).float() / 255, 16)
     assert from_array.dtype == np.uint8
     assert from_tensor.shape == (2, 1, 16, 16)
     assert set(np.unique(from_array)) == {0, 1}
@@ -98,13 +98,13 @@ def test_what_does_not_fit_is_refused(call, message):
 def test_a_picture_is_resized_before_its_edges_are_found():
     picture = torch.rand(1, 4, 4, 3, generator=torch.manual_seed(0)).repeat_interleave(16, 1).repeat_interleave(16, 2)
     large = picture.repeat_interleave(4, 1).repeat_interleave(4, 2)
-    assert torch.equal(read_sketch(large, 64), edges(picture))
+    assert torch.equal(read_sketch(large, 64), read_sketch(picture, 64))
 
 
 def test_a_mask_has_edges_too():
     mask = torch.zeros(1, 64, 64)
     mask[:, 20:40, 20:40] = 1
-    assert torch.equal(read_sketch(mask, 64), edges(mask[..., None].expand(-1, -1, -1, 3)))
+    assert torch.equal(read_sketch(mask, 64), read_sketch(mask[..., None].expand(-1, -1, -1, 3), 64))
 
 
 def _cross(size: int, width: int) -> torch.Tensor:

@@ -132,7 +132,7 @@ def test_a_changed_picture_is_encoded_anew(tmp_path, folder):
 
     def latents():
         pictures = FolderKind().prepare_latents(config, tmp_path, tmp_path, None).training
-        return space.source(pictures.parts.values(), tmp_path / "data").latents
+        return space.source(pictures.parts.values(), tmp_path / "data").images
 
     first = latents()
     assert torch.equal(latents(), first)

@@ -5,7 +5,7 @@ import torch
 
 from mcdm_core import Condition, UNet, UNetConfig, prediction_named
 from mcdm_core.training.config import DataConfig, ReportConfig, TrainingConfig
-from mcdm_core.training.data.latents import LatentSet
+from mcdm_core.training.data.sources import PictureSet
 from mcdm_core.training.expert.held_out import HeldOutReport
 from mcdm_core.training.expert.objective import Objective, trained_schedule
 
@@ -27,7 +27,7 @@ def test_latents_are_sampled_without_a_clamp(tmp_path):
     torch.nn.init.constant_(network.out[-1].bias, -3.0)  # v everywhere, so that x0 is about 3 where there is noise only
     settings = TrainingConfig("start", NETWORK, DataConfig("folder"), report=REPORT, image_size=32)
     objective = Objective(trained_schedule("cosine"), prediction_named("v"))
-    source, decoded = LatentSet(torch.randn(4, 4, 4, 4).half()), []
+    source, decoded = PictureSet(torch.randn(4, 4, 4, 4).half()), []
 
     def decode(latents):
         decoded.append(latents)
@@ -41,7 +41,7 @@ def test_latents_are_sampled_without_a_clamp(tmp_path):
 
 def test_conditions_belong_to_the_rows_that_were_drawn():
     latents = torch.arange(5).half().view(5, 1, 1, 1)
-    source = LatentSet(latents, lambda modality, rows, rng: Condition(labels=torch.from_numpy(rows)))
+    source = PictureSet(latents, lambda modality, rows, rng: Condition(labels=torch.from_numpy(rows)))
     x0, condition = source.batch("class", 8, np.random.default_rng(0))
     assert x0.dtype == torch.float32
     assert torch.equal(x0.flatten().long(), condition.labels)

@@ -113,9 +113,9 @@ def test_a_set_holds_the_latents_of_its_drawings(config, tmp_path):
     images = drawings_of(DataConfig("animals", seed=31, count=4), 32).draw(tmp_path)["images"]
     pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
     expected = load_autoencoder(tmp_path / "vae.safetensors").encode(pictures)
-    torch.testing.assert_close(source.latents[5:].float(), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(source.images[5:].float(), expected, rtol=1e-3, atol=1e-3)
     again = LatentSpace(tmp_path / "vae.safetensors").source(sets, tmp_path / "data")
-    assert torch.equal(again.latents, source.latents)
+    assert torch.equal(again.images, source.images)
 
 
 @pytest.mark.parametrize(
