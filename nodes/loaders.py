@@ -9,9 +9,8 @@ from comfy_api.latest import io
 from ..mcdm_core.conditions import Encoder
 from .host.chain import node_ids
 from .host.files import expert_folders as folders
-from .host.files.expert_model import expert_to_model
+from .host.files.expert_model import expert_to_model, manage_text_encoder
 from .host.files.latent_formats import vae_of
-from .host.files.text_encoders import manage_text_encoder
 from .host.prompt.faults import check_value
 from .host.prompt.validation import Validation
 from .widgets import ExpertEncoder, aliases

@@ -12,9 +12,9 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..host.chain.expert_chain import ExpertInput, Experts
-from ..host.evaluation.noise_levels import Forms, align_levels
+from ..host.evaluation.noise_levels import FormOf, align_levels
 from ..host.evaluation.requests import ModelPoint, Request
-from ..host.run.inputs import RunInputs
+from ..host.run.prepared import RunInputs
 from . import cluster
 from .cluster import WorkerName
 from .files import send_files
@@ -67,12 +67,12 @@ class WorkersOfRun:
         self._setups: dict[WorkerName, dict[str, Any]] = {}
         self._name = uuid.uuid4().hex
 
-    def begin(self, inputs: RunInputs, forms: Forms) -> None:
+    def begin(self, inputs: RunInputs, form_of: FormOf) -> None:
         """Set up the run on the workers, which load their experts and make their conditions.
 
         Args:
             inputs: What ComfyUI gives the run.
-            forms: Forms of the run's MODELs.
+            form_of: Gives the forms of the run's MODELs.
 
         Raises:
             ValueError: If a worker refuses, or the latent has several parts.
@@ -81,7 +81,7 @@ class WorkersOfRun:
             raise ValueError(
                 "Expected a single latent for experts on workers and got a nested one; sample such a model here."
             )
-        reference = forms.of(self._experts[0].model)
+        reference = form_of(self._experts[0].model)
         common = {
             "run": self._name,
             "noise": to_buffer(inputs.noise),
@@ -93,7 +93,7 @@ class WorkersOfRun:
             self._setups[worker] = {**common, "nodes": {}, "models": {}, "experts": []}
             for index in indices:
                 expert = self._remote[index]
-                levels = align_levels(inputs.sigmas, reference, forms.of(expert.model))
+                levels = align_levels(inputs.sigmas, reference, form_of(expert.model))
                 self._setups[worker]["nodes"] |= expert.part.nodes
                 self._setups[worker]["models"] |= expert.part.models
                 self._setups[worker]["experts"].append(

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from torch import Tensor
 
-from ..methods.method import Draft, Method
+from ..methods.method import Draft, Methods
 from ..plan import Plan
 from ..rules.coefficients import (
     Coefficient,
@@ -68,7 +68,7 @@ class Combination:
     masks_on_host: Sequence[Tensor | None] = ()
     have_null: Sequence[bool] = ()
     null_owners: Sequence[int] = ()
-    methods: Sequence[Method] = ()
+    methods: Methods = field(default_factory=Methods)
     as_guidance: bool = False
     null_is_read: bool = False
     remedies: Remedies = field(default_factory=Remedies)

@@ -231,29 +231,21 @@ def _delegate(expert: ExpertInput, sibling: ModelPatcher | None) -> ModelPatcher
 
 
 def copy_hook_keyframes(conds: Conds) -> None:
-    """Give hooks copies of their keyframes, which remember the present one by the noise levels of one MODEL."""
-    groups: dict[int, comfy.hooks.HookGroup] = {}
-    keyframes: dict[int, comfy.hooks.HookKeyframeGroup] = {}
-    for entry in (entry for entries in conds.values() for entry in entries if entry.get("hooks") is not None):
-        shared = entry["hooks"]
-        if id(shared) not in groups:
-            groups[id(shared)] = _with_own_keyframes(shared, keyframes)
-        entry["hooks"] = groups[id(shared)]
-
-
-def _with_own_keyframes(
-    shared: comfy.hooks.HookGroup, keyframes: dict[int, comfy.hooks.HookKeyframeGroup]
-) -> comfy.hooks.HookGroup:
-    """The same hooks with copies of their keyframes, which are kept by the `id` of the original.
+    """Give hooks copies of their keyframes, which remember the present one by the noise levels of one MODEL.
 
     It doesn't use a hook's own `clone`: ComfyUI seldom calls it, so that of a node pack may lose attributes unnoticed.
     """
-    group = comfy.hooks.HookGroup()
-    for hook in shared.hooks:
-        other = copy.copy(hook)
-        other.hook_keyframe = keyframes.setdefault(id(hook.hook_keyframe), hook.hook_keyframe.clone())
-        group.add(other)
-    return group
+    groups: dict[int, comfy.hooks.HookGroup] = {}
+    keyframes: dict[int, comfy.hooks.HookKeyframeGroup] = {}  # both by the `id` of the original
+    for entry in (entry for entries in conds.values() for entry in entries if entry.get("hooks") is not None):
+        shared = entry["hooks"]
+        if id(shared) not in groups:
+            group = groups[id(shared)] = comfy.hooks.HookGroup()
+            for hook in shared.hooks:
+                other = copy.copy(hook)
+                other.hook_keyframe = keyframes.setdefault(id(hook.hook_keyframe), hook.hook_keyframe.clone())
+                group.add(other)
+        entry["hooks"] = groups[id(shared)]
 
 
 def _hooks(expert: ExpertInput) -> comfy.hooks.HookGroup:

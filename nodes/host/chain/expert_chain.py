@@ -112,11 +112,3 @@ def with_setting(experts: Experts, setting: Setting) -> Experts:
 def settings_of(experts: Experts) -> list[Setting]:
     """The settings of methods for the product of a chain; for each method the last along the chain."""
     return [*{type(setting): setting for expert in experts for setting in expert.settings}.values()]
-
-
-def labels_by_patcher(experts: Experts) -> dict[ModelPatcher, list[str]]:
-    """The MODELs in the order of the chain, with the names of their experts in messages."""
-    names: dict[ModelPatcher, list[str]] = {}
-    for expert in experts:
-        names.setdefault(expert.model, []).append(expert.label)
-    return names

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from ..chain.expert_chain import Conditioning
 from ..comfyui.network_calls import holding
 from ..evaluation.noise_levels import form_of, from_unbounded
-from ..run.inputs import RunInputs
-from ..run.prepared import PreparedModel, process
+from ..run.prepared import PreparedModel, RunInputs, process
 from ..weights.exchange_dynamic import invalidate_pages
 from .learning_layers import Factors, LearningLayers
 from .plain_tensors import plain, plain_weights
@@ -90,8 +89,7 @@ class _Stage:
     def __init__(self, patcher: ModelPatcher, given: dict[str, Conditioning], shape: tuple[int, ...], called: set[str]):
         self._network = patcher.model
         with ExitStack() as ending:
-            conds = {name: comfy.sampler_helpers.convert_cond(each) for name, each in given.items()}
-            prepared = PreparedModel(patcher, conds, ending)
+            prepared = PreparedModel(patcher, given, ending)
             self._options = prepared.model_options
             learning = (shape[0] * _HELD, *shape[1:])
             _, conds, models = comfy.sampler_helpers.prepare_sampling(patcher, learning, prepared.conds, self._options)

@@ -60,12 +60,7 @@ class LocalNetworks:
     """
 
     def __init__(
-        self,
-        experts: Experts,
-        conds: Sequence[Conds],
-        options: dict[ModelPatcher, dict[str, Any]],
-        shared: SharedNetworks,
-        devices: Devices,
+        self, experts: Experts, conds: Sequence[Conds], options: OptionsOf, shared: SharedNetworks, devices: Devices
     ):
         self.experts = experts
         self.reference = experts[0].model

@@ -67,13 +67,13 @@ class Form:
     sigma_min: float
     sigma_max: float
 
-    def signal_scale(self, sigma: float) -> float:
-        """α, the factor of x0."""
-        return 1.0 - sigma if self.flow else 1.0
-
     def unbounded(self, sigma: float) -> float:
         """σ in the variance-exploding form, x0 + σ·n; of a flow, one near infinity at σ = 1."""
         return from_flow(min(sigma, FLOW_LIMIT), self.noise_scale) if self.flow else sigma
+
+
+FormOf = Callable[[ModelPatcher], Form]
+"""Gives the form of a MODEL in a run, found once."""
 
 
 def form_of(model_sampling: Any, shape: Sequence[int]) -> Form:
@@ -93,24 +93,6 @@ def _noise_scale(model_sampling: Any, shape: Sequence[int]) -> float:
     sigma = torch.ones((), dtype=torch.float64)
     noise, nothing = (sigma.new_full((1, *shape[1:]), value) for value in (1.0, 0.0))
     return float(model_sampling.noise_scaling(sigma, noise, nothing, False).flatten()[0])
-
-
-class Forms:
-    """The forms of a run's MODELs, each found once.
-
-    Args:
-        shape_of: Gives the shape of a MODEL's x, (B, C, …).
-    """
-
-    def __init__(self, shape_of: Callable[[ModelPatcher], Sequence[int]]):
-        self._shape_of = shape_of
-        self._forms: dict[ModelPatcher, Form] = {}
-
-    def of(self, patcher: ModelPatcher) -> Form:
-        """The form of a MODEL."""
-        if patcher not in self._forms:
-            self._forms[patcher] = form_of(patcher.get_model_object("model_sampling"), self._shape_of(patcher))
-        return self._forms[patcher]
 
 
 def align(

@@ -23,7 +23,7 @@ from ..spaces.joint_sample import JointState
 from ..spaces.refusals import check_guidance
 from .cfg_hooks import CfgHooks, Own
 from .networks import LocalNetworks, Nulls
-from .noise_levels import Forms, align
+from .noise_levels import FormOf, align
 from .requests import NEGATIVE, POSITIVE, ROLES, AskedWorkers, ModelPoint, Observer
 
 
@@ -32,7 +32,7 @@ class ProductOfRun:
 
     Args:
         networks: The networks of the experts.
-        forms: The forms of the MODELs.
+        form_of: Gives the forms of the MODELs.
         state: The state of the run, in the spaces of its experts.
         planner: The plans at every noise level. It is told which nulls experts share.
         methods: All that take part in evaluations: the product's methods, and scores.
@@ -46,7 +46,7 @@ class ProductOfRun:
     def __init__(
         self,
         networks: LocalNetworks,
-        forms: Forms,
+        form_of: FormOf,
         state: JointState,
         planner: Planner[Plan],
         methods: Methods,
@@ -54,7 +54,7 @@ class ProductOfRun:
     ):
         self.networks = networks
         self.reference = networks.reference
-        self.forms = forms
+        self.form_of = form_of
         self.spaces = state.spaces
         self.state = state
         self.planner = planner
@@ -108,7 +108,7 @@ class ProductOfRun:
         level = NoiseLevel(sigma)
         want_null = bool(model_options.get("disable_cfg1_optimization", False))
         evaluation = evaluate(
-            Point(x, level, self.forms.of(self.reference).unbounded),
+            Point(x, level, self.form_of(self.reference).unbounded),
             self.planner.at(level, want_null),
             partial(self.planner.plain_at, level, want_null),
             _NetworksAtPoint(self, x, sigma, level, model_options),
@@ -132,22 +132,12 @@ class ProductOfRun:
         if own is None or not plan.is_single(0):
             model_options = self._hooks.around(model_options, own)
         network, scale = self.reference.model, plan.scale
-        given = self.networks.conds[0]
-        conds = [given.get(POSITIVE), given.get(NEGATIVE) if plan.nulls else None]
+        own_conds = self.networks.conds[0]
+        conds = [own_conds.get(POSITIVE), own_conds.get(NEGATIVE) if plan.nulls else None]
         out = [guided, uncond]
+        given = {"conds": conds, "cond_scale": scale, "timestep": sigma, "input": x, "sigma": sigma, "model": network}
         for hook in model_options.get("sampler_pre_cfg_function", []):
-            out = hook(
-                {
-                    "conds": conds,
-                    "conds_out": out,
-                    "cond_scale": scale,
-                    "timestep": sigma,
-                    "input": x,
-                    "sigma": sigma,
-                    "model": network,
-                    "model_options": model_options,
-                }
-            )
+            out = hook({**given, "conds_out": out, "model_options": model_options})
         return comfy.samplers.cfg_function(
             network, out[0], out[1], scale, x, sigma, model_options=model_options, cond=conds[0], uncond=conds[1]
         )
@@ -184,7 +174,7 @@ class _NetworksAtPoint:
     def _point_of(self, patcher: ModelPatcher) -> ModelPoint:
         """The sample of a MODEL's space and its noise level, in the MODEL's own form."""
         product, (x, sigma, level) = self._product, self._point
-        forms = product.forms.of(product.reference), product.forms.of(patcher)
+        forms = product.form_of(product.reference), product.form_of(patcher)
         return align(product.state.part_of(patcher, x), sigma, level, *forms, product.spaces.kappa_of(patcher))
 
     def rows(self, plan: Plan, asked: Asked) -> int:

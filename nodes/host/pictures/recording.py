@@ -71,13 +71,7 @@ class Recording:
             would take; the latter is 0 if the run leaves no rows out.
     """
 
-    def __init__(
-        self,
-        wanted: Sequence[int],
-        total: int,
-        shapes: Sequence[Sequence[int]],
-        noise_mask: Tensor | None = None,
-    ):
+    def __init__(self, wanted: Sequence[int], total: int, shapes: Sequence[Sequence[int]], noise_mask: Tensor | None):
         self.guidance: dict[int, Guidance] = {}
         self.rows: dict[int, tuple[int, int]] = {}
         self.shapes = shapes

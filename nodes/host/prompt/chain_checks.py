@@ -22,7 +22,7 @@ from ....mcdm_core.sampling.sweep import Sweep, Varied
 from ....mcdm_core.sampling.sweep_texts import parse_factors, parse_values, read_sweep, seeds_from
 from ..chain.attachments import REMEDIES
 from ..chain.node_ids import SETTING_NODES, SIGMAS
-from ..spaces.checks import check_scores
+from ..spaces.refusals import check_scores
 from .faults import Fault, Trial, check_value, fault_of, first_fault
 from .queued_chain import QueuedChain, QueuedTerm, chain_of, fault_of_experts, queued_spaces
 from .queued_prompt import QueuedNode

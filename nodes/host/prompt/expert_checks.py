@@ -18,8 +18,7 @@ from ..chain.expert_chain import CONNECT_CONDITION
 from ..chain.node_ids import ENCODE, ENCODE_INPAINT, ENCODE_LOW_RES
 from ..files.conditioning import SWAPPED_ORDER, check_one_map
 from .faults import Fault, Trial, fault_of, first_fault
-from .loaders import encoder_of
-from .queued_chain import QueuedTerm, name_of
+from .queued_chain import QueuedTerm, encoder_of, name_of
 from .queued_prompt import QueuedNode
 from .worker_graph import NO_MODEL, read_graph
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from ....mcdm_core.conditions import Encoder
 from ....mcdm_core.product.methods.method import Setting
 from ....mcdm_core.product.term_numbers import NUMBERS, TermError, TermNumbers
-from ..chain.node_ids import EXPERT, EXPERT_REMOTE, PRODUCT_MODEL, SCHEDULE, SETTING_NODES
+from ..chain.node_ids import EXPERT, EXPERT_REMOTE, LOAD_EXPERT, PRODUCT_MODEL, SCHEDULE, SETTING_NODES
 from ..chain.titles import telling
-from ..spaces.checks import InSpace
+from ..files.expert_folders import inspect_expert, metadata_of
+from ..spaces.refusals import InSpace
 from .faults import Fault, Trial
-from .loaders import encoder_of, models_behind, space_of
 from .queued_prompt import QueuedNode, current_prompt
 
 _EXPERTS = (EXPERT, EXPERT_REMOTE)
@@ -35,6 +36,34 @@ class Name(NamedTuple):
 
     label: str
     subject: str
+
+
+def expert_file(loader: QueuedNode | None) -> str | None:
+    """The file that Load Diffusion Expert loads; None if it isn't that node."""
+    name = loader.inputs.get("expert_name") if loader is not None and loader.class_type == LOAD_EXPERT else None
+    return name if isinstance(name, str) else None
+
+
+def encoder_of(loader: QueuedNode | None) -> Encoder | None:
+    """The encoder of the file that Load Diffusion Expert loads; None if it isn't that node."""
+    return _unless_refused(inspect_expert, expert_file(loader))
+
+
+def space_of(loader: QueuedNode | None) -> str | None:
+    """What messages call the latent space of the expert that a node loads; None unless it is one of this pack."""
+    metadata = _unless_refused(metadata_of, expert_file(loader))
+    if metadata is None:
+        return None
+    pictures = f"pictures of {metadata.image_size}×{metadata.image_size} pixels"
+    return pictures if metadata.vae is None else f"latents of the VAE {metadata.vae}"
+
+
+def _unless_refused(read: Callable[[str], Any], file: str | None) -> Any:
+    """The result of reading an expert's file; None if the file is unknown, or unusable, which its loader refuses."""
+    try:
+        return read(file) if file is not None else None
+    except ValueError:
+        return None
 
 
 def name_of(title: str, untitled: str = "this expert") -> Name:
@@ -80,7 +109,7 @@ class QueuedExpert:
     @cached_property
     def loader(self) -> QueuedNode | None:
         """The node that loads its MODEL; None if that isn't known."""
-        return next(reversed(models_behind(self.node)), None)
+        return next(reversed(self.node.behind("model")), None)
 
     @cached_property
     def space(self) -> str | None:
@@ -128,7 +157,8 @@ class QueuedChain:
         experts: list[QueuedNode] = []
         self.settings: dict[type[Setting], Setting | None] = {}
         scheduled: dict[str, Any] = {}
-        for node in nodes:  # of two of a kind, the one nearer to the end counts
+        is_known = all(node.class_type in CHAINED for node in nodes)
+        for node in nodes if is_known else ():  # of two of a kind, the one nearer to the end counts
             if node.class_type in _EXPERTS:
                 experts.insert(0, replace(node, inputs={**_UNSCHEDULED, **node.inputs, **scheduled}))
                 scheduled = {}
@@ -160,7 +190,7 @@ class QueuedChain:
 def chain_of(node: QueuedNode | None) -> QueuedChain:
     """The chain that is wired to a node; built once a prompt."""
     end = node.source("experts") if node is not None else None
-    return current_prompt().once(("chain", end), lambda: QueuedChain(_nodes_of_chain(end)))
+    return current_prompt().once(("chain", end), lambda: QueuedChain([] if node is None else node.behind("experts")))
 
 
 def experts_of(end: QueuedNode) -> list[QueuedExpert]:
@@ -217,8 +247,7 @@ def ends_of(expert: QueuedNode) -> list[QueuedNode]:
         elif node not in passed:
             passed.add(node)
             waiting += node.users("experts")
-    needed = {node for nodes in expert.prompt.needed.values() for node in nodes}
-    return [node for node in ends if node in needed]
+    return [node for node in ends if node in expert.prompt.needed]
 
 
 def cut_experts() -> list[QueuedNode]:
@@ -235,17 +264,6 @@ def _named(nodes: Sequence[QueuedNode]) -> list[QueuedExpert]:
         QueuedExpert(node, name_of(title, f"expert {place}"))
         for place, (node, title) in enumerate(zip(nodes, titles, strict=True), start=1)
     ]
-
-
-def _nodes_of_chain(end: QueuedNode | None) -> list[QueuedNode]:
-    passed: dict[QueuedNode, None] = {}
-    node = end
-    while node is not None and node not in passed and node.class_type in CHAINED:
-        passed[node] = None
-        if "experts" not in node.inputs:
-            return [*passed]
-        node = node.source("experts")
-    return []
 
 
 def _setting(kind: type[Setting], node: QueuedNode) -> Setting | None:

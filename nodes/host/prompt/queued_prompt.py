@@ -19,8 +19,7 @@ import nodes
 
 from ..chain.node_ids import EXPERT_REMOTE, PREFIX
 from ..chain.titles import title_of
-from .api_format import Link, as_link, is_node
-from .worker_graph import LINKS, read_graph
+from .worker_graph import LINKS, Link, as_link, is_node, read_graph
 
 _ELSEWHERE = ["", 0]
 """A link to a node that isn't in the prompt, so nothing is known of its output."""
@@ -54,6 +53,15 @@ class QueuedNode:
         """The node that an input is linked to."""
         link = self.link(name)
         return self.prompt.nodes.get(link[0]) if link else None
+
+    def behind(self, name: str) -> list[QueuedNode]:
+        """The nodes that an input comes through by inputs of its name, the maker last; empty if unknown, or a ring."""
+        passed: dict[QueuedNode, None] = {}
+        node = self
+        while (source := node.source(name)) is not None and source not in passed:
+            passed[source] = None
+            node = source
+        return [*passed] if name not in node.inputs else []
 
     def users(self, name: str) -> list[QueuedNode]:
         """The nodes that take its first output as their input of this name."""
@@ -101,19 +109,15 @@ class QueuedPrompt:
         return dict(users)
 
     @cached_property
-    def needed(self) -> dict[str, list[QueuedNode]]:
-        """The nodes that an output to be run needs, by their types; ComfyUI validates no others."""
+    def needed(self) -> list[QueuedNode]:
+        """The nodes that an output to be run needs; ComfyUI validates no others."""
         needed: set[QueuedNode] = set()
         waiting = [node for node in self.nodes.values() if self._is_output(node)]
         while waiting:
             if (node := waiting.pop()) not in needed:
                 needed.add(node)
                 waiting += filter(None, map(node.source, node.inputs))
-        by_type = defaultdict(list)
-        for node in self.nodes.values():
-            if node in needed:
-                by_type[node.class_type].append(node)
-        return dict(by_type)
+        return [node for node in self.nodes.values() if node in needed]
 
     def once(self, key: Any, find: Callable[[], Any]) -> Any:
         """The result of a function, which is called only once for the prompt.

@@ -12,9 +12,8 @@ from ....mcdm_core.sampling.choose import check_choice
 from ..chain.node_ids import EMPTY_LATENT, GUIDER, INSPECT, KSAMPLER, OWN_NULL_GUIDER, PRODUCT_MODEL
 from ..pictures.choose import NO_SCORES
 from ..samplers.logic import NO_EXPERTS
-from ..spaces.checks import check_one_space
+from ..spaces.refusals import check_one_space
 from .faults import Fault, fault_of, first_fault
-from .loaders import models_behind
 from .queued_chain import QueuedChain, chain_of, queued_spaces
 from .queued_prompt import QueuedNode
 
@@ -84,7 +83,7 @@ def _check_weighable(chain: QueuedChain) -> None:
 
 def _samples_one_model(node: QueuedNode) -> bool:
     """Whether the MODEL of a node comes from a loader, and through no Product as Model."""
-    passed = models_behind(node)
+    passed = node.behind("model")
     return bool(passed) and all(source.class_type != PRODUCT_MODEL for source in passed)
 
 

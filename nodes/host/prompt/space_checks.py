@@ -13,10 +13,9 @@ import nodes
 from ....mcdm_core.conditions import Encoder
 from ..chain.node_ids import EMPTY_LATENT, LOAD_EXPERT
 from ..files.expert_folders import key_of_vae_file, metadata_of
-from ..spaces.checks import check_vaes
+from ..spaces.refusals import check_vaes
 from .faults import Fault
-from .loaders import encoder_of, expert_file
-from .queued_chain import Name, QueuedExpert, experts_of, fault_of_experts, queued_spaces
+from .queued_chain import Name, QueuedExpert, encoder_of, expert_file, experts_of, fault_of_experts, queued_spaces
 from .queued_prompt import QueuedNode
 
 _OF_CHECKPOINTS = ("CheckpointLoaderSimple", "UNETLoader")  # ComfyUI's, which load no latents of this pack's VAEs

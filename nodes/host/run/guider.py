@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import comfy.sampler_helpers
@@ -24,16 +24,15 @@ from ..chain.expert_chain import Conds, Experts
 from ..comfyui.latents import pack, parts_of, without_time_axis
 from ..comfyui.page import refusals_at_experts
 from ..evaluation.networks import LocalNetworks
-from ..evaluation.noise_levels import Forms, align_levels
+from ..evaluation.noise_levels import align_levels, form_of
 from ..evaluation.product import ProductOfRun
 from ..evaluation.requests import Observer, conditionings_on, conds_of
-from ..spaces.checks import check_scores
 from ..spaces.joint_sample import Drawn, JointState, drawn_of
-from ..spaces.refusals import check_noise, in_spaces
+from ..spaces.refusals import check_noise, check_scores, in_spaces
 from ..spaces.run_spaces import RunSpaces
-from .inputs import RunInputs
 from .models import ModelsOfRun
 from .planning import PlanOfRun, planner_of
+from .prepared import RunInputs
 from .refusals import check_packed, checked_spaces, warn_of_idle_conditions, warn_of_idle_hooks
 from .scores import scores_of_run, with_scores
 
@@ -181,23 +180,23 @@ class ProductGuider(comfy.samplers.CFGGuider):
         sampler = plan.sampler_around(sampler, self.model_patcher)
         scores = LiftScores(self.experts) if self.scores else None
         try:
-            plan.methods.begin(levels_of(sigmas), [0] if null_is_read(self.experts) else [])
+            plan.planner.methods.begin(levels_of(sigmas), [0] if null_is_read(self.experts) else [])
             models.announce(partial(self.levels_met_by, sigmas=sigmas))
             processed = models.process(self.conds, plan.state, inputs)
             self.conds = conds_of(self.conds, 0)
             if models.workers is not None:
-                models.workers.begin(inputs, plan.forms)
+                models.workers.begin(inputs, plan.form_of)
             models.shared.activate(self.model_patcher)
             rest = (callback, disable_pbar, seed, *args)
             with self._wrapper(WrappersMP.SAMPLER_SAMPLE, partial(self._begin_product, processed, scores)):
                 made = super().inner_sample(noise, latent_image, device, sampler, sigmas, denoise_mask, *rest, **kwargs)
-            plan.methods.end()
+            plan.planner.methods.end()
             if scores is not None:
                 self._lifts = scores_of_run(scores, self.inner_model.process_latent_in(made), sigmas)
             return made
         finally:
             models.shared.restore()  # before CFGGuider cleans up after the reference expert
-            plan.methods.forget()
+            plan.planner.methods.forget()
 
     def levels_met_by(self, patcher: ModelPatcher, sigmas: Tensor) -> Tensor:
         """Noise levels of the run as a MODEL meets them.
@@ -206,17 +205,11 @@ class ProductGuider(comfy.samplers.CFGGuider):
             patcher: The MODEL.
             sigmas: The levels in the reference's form, shape (S + 1,).
         """
-        forms, spaces = self.plan.forms, self.models.spaces
-        return align_levels(sigmas, forms.of(self.model_patcher), forms.of(patcher), spaces.kappa_of(patcher))
+        reference, own = map(self.plan.form_of, (self.model_patcher, patcher))
+        return align_levels(sigmas, reference, own, self.models.spaces.kappa_of(patcher))
 
     def predict_noise(
-        self,
-        x: Tensor,
-        timestep: Tensor,
-        model_options: dict | None = None,
-        seed: int | None = None,
-        *args: Any,
-        **kwargs: Any,
+        self, x: Tensor, timestep: Tensor, model_options: dict | None = None, *args: Any, **kwargs: Any
     ) -> Tensor:
         """The product's prediction of x0 (ComfyUI calls it noise), at σ = `timestep`."""
         return self.product.predict(x, timestep, model_options or {})
@@ -232,12 +225,13 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """Plan the run; asks no network of an expert."""
         spaces, noise, latent = self.models.spaces, inputs.noise, inputs.latent_image
         planner = planner_of(self.experts, self.rule, noise, inputs.shapes, device, inputs.sigmas, spaces)
-        forms = Forms(partial(spaces.shape_of, shape=noise.shape))
+        shape_of = partial(spaces.shape_of, shape=noise.shape)
+        form_in_run = cache(lambda each: form_of(each.get_model_object("model_sampling"), shape_of(each)))
         if spaces.are_several:
             check_noise(noise, inputs.sigmas)
             latent = self.inner_model.process_latent_in(latent) if latent.any() else latent
             noise, latent = without_time_axis(noise), without_time_axis(latent).to(noise)
-        return PlanOfRun(planner, forms, inputs.shapes, JointState(spaces, self._drawn, noise, latent))
+        return PlanOfRun(planner, form_in_run, inputs.shapes, JointState(spaces, self._drawn, noise, latent))
 
     def _begin_product(
         self,
@@ -253,8 +247,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
             check_packed(self.experts, conds)
         options = {other.patcher: other.model_options for other in models.others}
         networks = LocalNetworks(self.experts, conds, options, models.shared, models.devices)
-        methods = plan.methods if scores is None else Methods([*plan.methods, scores])
-        self.product = ProductOfRun(networks, plan.forms, plan.state, plan.planner, methods, models.workers)
+        methods = plan.planner.methods if scores is None else Methods([*plan.planner.methods, scores])
+        self.product = ProductOfRun(networks, plan.form_of, plan.state, plan.planner, methods, models.workers)
         if self.observer is not None:
             self.product.observers.append(self.observer)
         return run_sampler(*args, **kwargs)

@@ -13,15 +13,14 @@ from comfy.controlnet import ControlBase
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..chain.expert_chain import Conds, Experts, labels_by_patcher
+from ..chain.expert_chain import Conds, Experts
 from ..comfyui.devices import Devices, copies_of
 from ..evaluation.requests import conditionings_on, conds_of
 from ..spaces.joint_sample import JointState
 from ..spaces.run_spaces import RunSpaces
 from ..weights.adapter_groups import adapter_groups
 from ..weights.clones import SharedNetworks
-from .inputs import RunInputs, Workers
-from .prepared import PassMemory, PreparedModel, memory_of_pass, process
+from .prepared import PassMemory, PreparedModel, RunInputs, Workers, memory_of_pass, process
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +52,9 @@ class ModelsOfRun:
     def __init__(self, experts: Experts, spaces: RunSpaces, ending: ExitStack):
         self.experts = experts
         self.spaces = spaces
-        self.names = labels_by_patcher(experts)
+        self.names: dict[ModelPatcher, list[str]] = {}
+        for expert in experts:
+            self.names.setdefault(expert.model, []).append(expert.label)
         self._reference = experts[0].model
         elsewhere = {expert.model for expert in experts if expert.on_worker}
         self.devices = Devices([each for each in self.names if each is self._reference or each not in elsewhere])
@@ -64,7 +65,8 @@ class ModelsOfRun:
         self.workers: Workers | None = next(filter(None, of_chain), None)
         if self.workers is not None:
             ending.callback(self.workers.close)
-        self.others = [self._prepared(patcher, ending) for patcher in self.names if patcher is not self._reference]
+        others = [patcher for patcher in self.names if patcher is not self._reference]
+        self.others = [PreparedModel(each, conditionings_on(experts, each), ending) for each in others]
         ending.callback(self.shared.restore)
 
     def announce(self, levels_met_by: Callable[[ModelPatcher], Tensor]) -> None:
@@ -138,11 +140,6 @@ class ModelsOfRun:
             processed.append(self.shared.as_model(expert.model, process_own))
             self._cleanups.callback(comfy.sampler_helpers.cleanup_models, processed[-1], [])
         return processed
-
-    def _prepared(self, patcher: ModelPatcher, ending: ExitStack) -> PreparedModel:
-        conditionings = conditionings_on(self.experts, patcher)
-        conds = {name: comfy.sampler_helpers.convert_cond(value) for name, value in conditionings.items()}
-        return PreparedModel(patcher, conds, ending)
 
     def _clones_by_network(self, reference: ModelPatcher) -> list[list[ModelPatcher]]:
         """The MODELs of each network, that of the reference first."""

@@ -10,7 +10,6 @@ from typing import Any
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.methods.registry import methods_of
 from ....mcdm_core.product.plan import Plan
 from ....mcdm_core.product.plans.combination import Combination, MakePlan, plan_product
@@ -21,9 +20,8 @@ from ....mcdm_core.product.span import SigmaAt
 from ..chain.attachments import REMEDIES, null_is_read
 from ..chain.expert_chain import Experts, settings_of
 from ..comfyui.latents import mask_like
-from ..evaluation.noise_levels import Forms, form_of, is_flow, on_host, starts_from_pictures
-from ..spaces.joint_sample import JointState
-from ..spaces.joint_sampler import JointSampler
+from ..evaluation.noise_levels import FormOf, form_of, is_flow, on_host, starts_from_pictures
+from ..spaces.joint_sample import JointSampler, JointState
 from ..spaces.refusals import check_sampler
 from ..spaces.run_spaces import RunSpaces
 
@@ -34,20 +32,15 @@ class PlanOfRun:
 
     Attributes:
         planner: The plans at all noise levels, see `planner_of`.
-        forms: The forms of the MODELs' samples.
+        form_of: Gives the forms of the MODELs' samples.
         shapes: The shapes of the parts of the latent; most have one part.
         state: The state of the run, in the latent spaces of its experts.
     """
 
     planner: Planner[Plan]
-    forms: Forms
+    form_of: FormOf
     shapes: Sequence[Sequence[int]]
     state: JointState
-
-    @property
-    def methods(self) -> Methods:
-        """The methods that the product is sampled with."""
-        return Methods(self.planner.methods)
 
     def sampler_around(self, sampler: Any, reference: ModelPatcher) -> Any:
         """The SAMPLER of the run: of one latent space the given one, of several one that steps them all by it.
@@ -65,7 +58,7 @@ class PlanOfRun:
         check_sampler(sampler)
         packed = form_of(reference.get_model_object("model_sampling"), spaces.joint.packed_shape)
         ahead = partial(spaces_ahead, self.planner.windows, spaces.indices)
-        return JointSampler(sampler, self.state, ahead, self.forms.of(reference).noise_scale / packed.noise_scale)
+        return JointSampler(sampler, self.state, ahead, self.form_of(reference).noise_scale / packed.noise_scale)
 
 
 def planner_of(

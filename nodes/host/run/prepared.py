@@ -1,10 +1,10 @@
-"""One MODEL of a run with everything attached to it: its own options, hooks and conditioning."""
+"""What a run is given, and one MODEL of it with everything attached to it: its own options, hooks and conditioning."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import comfy.hooks
 import comfy.model_patcher
@@ -16,9 +16,73 @@ from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrapper
 from torch import Tensor
 
 from ..chain.attachments import copy_hook_keyframes
-from ..chain.expert_chain import Conds
+from ..chain.expert_chain import Conditioning, Conds
 from ..comfyui.devices import copies_at_work, match_copies
-from .inputs import RunInputs
+from ..evaluation.noise_levels import FormOf
+from ..evaluation.requests import AskedWorkers
+from ..spaces.joint_sample import JointState
+
+
+class RunInputs(NamedTuple):
+    """What ComfyUI gives a run, in the shape of the samples of one of its MODELs.
+
+    Attributes:
+        noise: Start noise, shape (B, C, …).
+        latent_image: The latent as it came in, before any model's scaling.
+        denoise_mask: Noise mask in the shape of the noise; None is everywhere.
+        sigmas: Noise levels in the reference's form, shape (S + 1,).
+        seed: The seed of the run.
+        latent_shapes: Shapes of the parts of the latent; None where ComfyUI doesn't tell, and there is one.
+    """
+
+    noise: Tensor
+    latent_image: Tensor
+    denoise_mask: Tensor | None
+    sigmas: Tensor
+    seed: int | None
+    latent_shapes: Sequence[Sequence[int]] | None
+
+    @property
+    def shapes(self) -> Sequence[Sequence[int]]:
+        """Shapes of the parts of the latent; most have one part."""
+        return self.latent_shapes or [self.noise.shape]
+
+    def of_model(self, patcher: ModelPatcher, state: JointState) -> RunInputs:
+        """The reference's inputs in the shape of a MODEL's samples, with which its conditioning is processed.
+
+        Args:
+            patcher: The MODEL.
+            state: The state of the run, in the latent spaces of its experts.
+        """
+        spaces = state.spaces
+        index = spaces.index_of(patcher)
+        if index == 0:
+            return self
+        noise, latent = (spaces.framed(patcher, each[index]) for each in (state.noise, state.latents))
+        if latent.any():  # `process` scales it anew
+            latent = patcher.get_model_object("latent_format").process_out(latent)
+        mask = self.denoise_mask
+        if mask is not None:
+            mask = spaces.framed(patcher, state.mask_of(index, mask))
+        return self._replace(noise=noise, latent_image=latent, denoise_mask=mask, latent_shapes=[noise.shape])
+
+
+class Workers(AskedWorkers, Protocol):
+    """The workers of a run's experts, from its announcement until they forget it."""
+
+    def begin(self, inputs: RunInputs, form_of: FormOf) -> None:
+        """Announce the run to them, before they are asked.
+
+        Args:
+            inputs: What ComfyUI gives the run.
+            form_of: Gives the forms of MODELs in this run.
+
+        Raises:
+            ValueError: If one refuses.
+        """
+
+    def close(self) -> None:
+        """Let them forget the run."""
 
 
 class PassMemory(NamedTuple):
@@ -47,13 +111,13 @@ class PreparedModel:
 
     Args:
         patcher: The MODEL.
-        conds: Converted conditioning of all experts on it, by name.
+        conditionings: The CONDITIONINGs of all experts on it, by name.
         ending: Is closed at the end of the run; it gets what has to be undone.
     """
 
-    def __init__(self, patcher: ModelPatcher, conds: Conds, ending: ExitStack):
+    def __init__(self, patcher: ModelPatcher, conditionings: dict[str, Conditioning], ending: ExitStack):
         self.patcher = patcher
-        self.conds = conds
+        self.conds = {name: comfy.sampler_helpers.convert_cond(given) for name, given in conditionings.items()}
         self.guider = comfy.samplers.CFGGuider(patcher)  # nodes' wrappers around a run are given this one
         self.guider.model_options = comfy.model_patcher.create_model_options_clone(patcher.model_options)
         self._ending = ending

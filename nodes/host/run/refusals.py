@@ -197,17 +197,11 @@ def _check_conditioning(
     for tokens, values in conditioning:
         if isinstance(network, ExpertModel):
             _check_expert_conditioning(network, name, role, {**values, "cross_attn": tokens}, latent_image, elsewhere)
-        elif isinstance(tokens, Tensor):
-            _check_tokens(network, name, role, tokens)
-
-
-def _check_tokens(network: comfy.model_base.BaseModel, name: str, role: str, tokens: Tensor) -> None:
-    width = _token_width(network)
-    if width is not None and tokens.shape[-1] != width:
-        raise ValueError(
-            f"Expected a {role} conditioning of {width} values per token for {name} and got {tokens.shape[-1]}; encode "
-            "it with the CLIP of the same checkpoint."
-        )
+        elif isinstance(tokens, Tensor) and (width := _token_width(network)) not in (None, tokens.shape[-1]):
+            raise ValueError(
+                f"Expected a {role} conditioning of {width} values per token for {name} and got {tokens.shape[-1]}; "
+                "encode it with the CLIP of the same checkpoint."
+            )
 
 
 def _token_width(network: comfy.model_base.BaseModel) -> int | None:

@@ -17,9 +17,8 @@ from ....mcdm_core.product.plans.separate import SeparateCoefficients, SeparateP
 from ....mcdm_core.sampling import sample_logic
 from ..evaluation.noise_levels import FLOW_LIMIT
 from ..run.guider import ProductGuider
-from ..spaces.checks import check_one_space
-from ..spaces.joint_sampler import JointGuider
-from ..spaces.refusals import in_spaces
+from ..spaces.joint_sample import JointGuider
+from ..spaces.refusals import check_one_space, in_spaces
 from .functions import SamplerCall, sampler_function
 
 NO_EXPERTS = (
@@ -55,7 +54,7 @@ def sample_comfy_logic(run: SamplerCall, logic: Logic = HARMONIC) -> Tensor:
             `sample_logic`.
     """
     guider, levels = _guider_of(run), levels_of(run.sigmas)
-    x = run.x / run.form.signal_scale(min(levels[0], FLOW_LIMIT))
+    x = run.x / (1.0 - min(levels[0], FLOW_LIMIT)) if run.form.flow else run.x
     levels = list(map(run.form.unbounded, levels))
     noise_mask = run.extra_args.get("denoise_mask")
     with run.reports() as report, ExitStack() as ending:

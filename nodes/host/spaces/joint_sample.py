@@ -1,7 +1,8 @@
-"""The state of a run in every latent space of its experts: its start noise, its latents, and x of the moment."""
+"""The state of a run in every latent space of its experts, and a SAMPLER around ComfyUI's that steps them as one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import comfy.sample
@@ -10,6 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from ....mcdm_core.product.evaluation import NoiseLevel
 from ....mcdm_core.product.spaces import resized
 from ..comfyui.latents import parts_of, without_time_axis
 from .run_spaces import RunSpaces
@@ -112,3 +114,101 @@ class JointState:
         """The run's noise mask (B, C, H, W) in the shape of a space's samples."""
         size = self.spaces.joint.spaces[index].size
         return resized(without_time_axis(mask)[:, :1].float(), size).to(mask).expand(self.noise[index].shape)
+
+
+class _Around:
+    """Has the attributes of another object, but for those that it has itself."""
+
+    def __init__(self, inside: Any):
+        self._inside = inside
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._inside, name)
+
+
+class JointSampler(_Around):
+    """ComfyUI's SAMPLER for a guider of several spaces.
+
+    The sampler that it is given steps y_s of all spaces, packed, see `JointSpaces`; the guider, its hooks and its
+    callbacks see the reference's sample alone.
+
+    Args:
+        sampler: ComfyUI's SAMPLER.
+        state: The state of the run.
+        ahead: Gives the other spaces that have to be stepped from a noise level on, see `spaces_ahead`.
+        noise_scale: The factor by which start noise is multiplied, because the sampler takes a joint sample for one of
+            the reference's, and some flows scale noise by the size of samples.
+    """
+
+    def __init__(
+        self, sampler: Any, state: JointState, ahead: Callable[[NoiseLevel], list[int]], noise_scale: float = 1.0
+    ):
+        super().__init__(sampler)
+        self._state = state
+        self._ahead = ahead
+        self._noise_scale = noise_scale
+
+    def sample(
+        self,
+        model_wrap: Any,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Callable | None,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        """The reference's samples alone, from the arguments of ComfyUI's SAMPLER."""
+        state, joint = self._state, self._state.spaces.joint
+        latents = [*state.latents]
+        noises = state.noise_with(without_time_axis(noise))
+        if latent_image is not None:
+            latents[0] = without_time_axis(latent_image).to(noise)
+        divided = [latent / kappa for latent, kappa in zip(latents, joint.kappas, strict=True)]
+        mask = denoise_mask
+        if mask is not None:
+            mask = joint.pack([state.mask_of(index, mask) for index in range(len(joint.spaces))])
+
+        def report(step: int, denoised: Tensor, x: Tensor, total: int) -> None:
+            if callback is not None:
+                callback(step, self._reference_part(denoised, noise), self._reference_part(x, noise), total)
+
+        guider = JointGuider(model_wrap, state, self._ahead, noise.ndim)
+        packed = self._noise_scale * joint.pack(noises)
+        made = self._inside.sample(guider, sigmas, extra_args, report, packed, joint.pack(divided), mask, disable_pbar)
+        return self._reference_part(made, noise)
+
+    def _reference_part(self, packed: Tensor, like: Tensor) -> Tensor:
+        return self._state.spaces.joint.unpack(packed)[0].reshape(like.shape)
+
+
+class JointGuider(_Around):
+    """What a sampler calls: x0 of all parts, by way of the guider, which sees the reference's part.
+
+    Args:
+        guider: The guider, whose attributes this has, too.
+        state: The state of the run.
+        ahead: Gives the other spaces that have to be stepped from a noise level on, see `spaces_ahead`.
+        ndim: Number of dimensions of the reference's samples.
+    """
+
+    def __init__(self, guider: Any, state: JointState, ahead: Callable[[NoiseLevel], list[int]], ndim: int):
+        super().__init__(guider)
+        self._state = state
+        self._ahead = ahead
+        self._ndim = ndim
+
+    def __call__(self, x: Tensor, sigma: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Predict x0/κ of all parts of a joint sample, shape (B, 1, N); other arguments are for the guider."""
+        joint = self._state.spaces.joint
+        parts = joint.unpack(x)
+        self._state.parts[:] = parts
+        own = parts[0].unsqueeze(2) if self._ndim == 5 else parts[0]
+        combined = without_time_axis(self._inside(own, sigma, *args, **kwargs))
+        carried = joint.from_reference(combined, self._ahead(NoiseLevel(sigma)))
+        return joint.pack(
+            [combined, *(carried[i] / joint.kappas[i] if i in carried else parts[i] for i in range(1, len(parts)))]
+        )

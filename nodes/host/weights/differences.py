@@ -120,7 +120,7 @@ def same_options(first: ModelPatcher, second: ModelPatcher) -> bool:
 
     False where a node sets up state on either MODEL for each run, as EasyCache does with its cache.
     """
-    if any(map(_has_state_per_run, (first, second))):
+    if any(key != PRODUCT_KEY for each in (first, second) for _, key, _ in wrappers_of(each, WrappersMP.OUTER_SAMPLE)):
         return False
     options = [
         {name: value for name, value in patcher.model_options.items() if name not in _GUIDING}
@@ -128,10 +128,6 @@ def same_options(first: ModelPatcher, second: ModelPatcher) -> bool:
     ]
     wrappers = ({kind: patcher.wrappers.get(kind, {}) for kind in PREDICTING} for patcher in (first, second))
     return _same(*options) and _same(*wrappers)
-
-
-def _has_state_per_run(patcher: ModelPatcher) -> bool:
-    return any(key != PRODUCT_KEY for _, key, _ in wrappers_of(patcher, WrappersMP.OUTER_SAMPLE))
 
 
 def same_conditioning(first: list[dict], second: list[dict]) -> bool:

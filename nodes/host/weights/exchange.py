@@ -93,9 +93,10 @@ class SharedNetwork(ABC):
     def _reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         """Let ComfyUI load a MODEL in place of the previous one; on failure the network is left unloaded."""
 
-    @abstractmethod
     def _follow(self) -> None:
-        """Give the network the active MODEL's weights after ComfyUI has moved weights itself."""
+        """Load the active MODEL anew, after ComfyUI has moved weights itself."""
+        self.loaded.eject_model()  # ComfyUI has injected its layers if it has loaded it anew
+        self._reload(self.active, self.active)
 
     def _forget(self) -> None:
         """Drop the weights and patches that are kept for MODELs."""

@@ -85,8 +85,7 @@ class ClassicNetwork(SharedNetwork):
         self._forget()
         self._memory = None
         if self.active is not self.loaded:
-            self.loaded.eject_model()  # ComfyUI has injected its layers if it has loaded it anew
-            self._reload(self.active, self.active)
+            super()._follow()
 
     def _take(self, patcher: ModelPatcher) -> _KeptParameters:
         kept = _KeptParameters(

@@ -61,7 +61,7 @@ class DynamicNetwork(SharedNetwork):
             raise
 
     def _reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
-        """Let ComfyUI load a MODEL, and invalidate all pages if injections change weights."""
+        """Let ComfyUI load a MODEL, and invalidate all pages if injections change weights; else they stay valid."""
         self._forget()
         previous.eject_model()
         previous.restore_loaded_backups()  # while their objects are in place, see `loading`
@@ -69,11 +69,6 @@ class DynamicNetwork(SharedNetwork):
             invalidate_pages(self.network)
         patcher.partially_load(patcher.load_device)
         self._drop_buffer_backups()
-
-    def _follow(self) -> None:
-        """Load the active MODEL anew. Pages stay valid if only small layers were moved."""
-        self.loaded.eject_model()  # ComfyUI has injected its layers if it has loaded it anew
-        self._reload(self.active, self.active)
 
     def _finish(self) -> None:
         """Drop what is kept, and restore moved buffers where MODELs have layers of a node's."""

@@ -102,7 +102,8 @@ class _PatchFunction:
 
     @property
     def nbytes(self) -> int:
-        return sum(_nbytes(value) for _, value, *_ in self._patches)
+        values = (getattr(value, "weights", value) for _, value, *_ in self._patches)  # adapters keep tensors there
+        return sum(tensor.nbytes for tensor in tensors_in([*values]))
 
 
 def _would_patch_twice(module: nn.Module) -> bool:
@@ -112,7 +113,7 @@ def _would_patch_twice(module: nn.Module) -> bool:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors among a layer's arguments."""
+    """The tensors among a layer's arguments, or in what patches hold."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (tuple, list)):
@@ -150,11 +151,3 @@ def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, WeightAdapterBase):
         return type(value)(value.loaded_keys, _moved(value.weights, device))
     return type(value)(_moved(each, device) for each in value) if isinstance(value, (tuple, list)) else value
-
-
-def _nbytes(value: Any) -> int:
-    if isinstance(value, WeightAdapterBase):
-        return _nbytes(value.weights)
-    if isinstance(value, (tuple, list)):
-        return sum(map(_nbytes, value))
-    return value.nbytes if isinstance(value, Tensor) else 0

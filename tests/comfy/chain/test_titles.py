@@ -1,12 +1,13 @@
 """Grids and plots call experts by their nodes' titles, where these tell them apart."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 
 @pytest.fixture
-def names(host, load, chain):
+def names(host, load, chain, monkeypatch):
     def of(*titles):
         experts = chain(load("hair"), load("skin"))
         experts = tuple(replace(expert, node=str(place)) for place, expert in enumerate(experts))
@@ -14,7 +15,8 @@ def names(host, load, chain):
             str(place): {"class_type": "MCDM_Expert", "inputs": {}, "_meta": {"title": title}}
             for place, title in enumerate(titles)
         }
-        return host.chain.titles.shown_names(experts, nodes)
+        monkeypatch.setattr(host.chain.titles, "running_prompt", lambda: SimpleNamespace(nodes=nodes))
+        return host.chain.titles.shown_names(experts)
 
     return of
 

@@ -303,6 +303,7 @@ def test_an_expert_that_is_wired_to_nothing_where_nothing_is_sampled_is_left_alo
         assert host.prompt.queued_chain.cut_experts() == []
 
 
+@pytest.mark.usefixtures("latent_experts")
 def test_an_expert_that_has_no_title_of_its_own_is_called_by_its_place(refusals, small_experts):
     in_french = json.loads((ROOT / "locales" / "fr" / "nodeDefs.json").read_text(encoding="utf-8"))
     for title in (in_french["MCDM_Expert"]["display_name"], "Face"):  # the second stands on both
