@@ -24,7 +24,7 @@ class Outcome:
 
     Attributes:
         kind: "refused", "sampled", "traceback" (while loading), "fails later" (while sampling, or a picture that is
-            not finite), "calls" (too many of functions), "memory", "look" (too much for POST) or "hung".
+            not finite), "calls" (too many of functions), "memory" or "look" (too much for POST).
         detail: The sentence, or the error.
         calls: Of functions, for all.
         peak: Bytes beyond what the process had before.

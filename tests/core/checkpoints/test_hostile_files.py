@@ -15,14 +15,12 @@ from mcdm_core import load_expert, read_metadata
 from mcdm_core.checkpoints import CheckpointError, convert_expert, load_text_tower, read_checkpoint, read_encoder
 from mcdm_core.checkpoints.autoencoders import load_autoencoder
 from tests.fuzz.bases import KINDS, content_of, write_bases
-from tests.fuzz.corpus import CORPORA
 from tests.fuzz.headers import File, joined
 from tests.fuzz.pickles import BOMBS, PROTOCOL, STOP, archive, entries_of, saved
-from tests.fuzz.trial import LOOK_CALLS, attempt, peak, reset_peak, usual_memory
+from tests.fuzz.trial import LOOK_CALLS, peak, reset_peak
 from tests.support.calls import counted_calls
 
 FIELD_CALLS = 200_000  # of functions: what describes 90 blocks takes 53,000, and a good file 60,000
-SHARE = 60  # files of each corpus; `python -m tests.fuzz` tries thousands
 
 
 @pytest.fixture(scope="module")
@@ -56,23 +54,6 @@ def refusal(path, *readers):
     assert "\n" not in sentence
     assert len(sentence) < 600
     return sentence
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("corpus", CORPORA)
-def test_a_share_of_the_corpora(bases, tmp_path, corpus):
-    suffix, files = CORPORA[corpus]
-    paths = list(bases.values())
-    usual = usual_memory(paths)
-    outcomes = {}
-    for index, (mutation, content) in enumerate(files(paths, SHARE, seed=1)):
-        path = tmp_path / f"{index}{suffix}"
-        path.write_bytes(content)
-        outcome = attempt(path, usual)
-        outcomes.setdefault(outcome.kind, []).append(f"{path.name} {mutation}: {outcome.detail}")
-    bad = {kind: told for kind, told in outcomes.items() if kind not in ("refused", "sampled")}
-    assert not bad
-    assert outcomes.keys() == {"refused", "sampled"}
 
 
 @pytest.mark.parametrize(
