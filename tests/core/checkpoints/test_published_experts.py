@@ -7,7 +7,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mcdm_core import Condition, Overrides, convert_expert, load_expert, read_metadata
+from mcdm_core import (
+    Condition,
+    Expert,
+    Overrides,
+    ProductDenoiser,
+    Schedule,
+    Term,
+    convert_expert,
+    load_expert,
+    prediction_named,
+    read_metadata,
+)
 from mcdm_core.checkpoints import CheckpointError, load_text_tower
 from mcdm_core.checkpoints.recognition.layout import Layout
 from mcdm_core.checkpoints.text_tower import FARL, text_encoder_among
@@ -59,9 +70,13 @@ def write(path, tensors):
     return path
 
 
-def output(expert, name):
+def loaded(name, folder):
+    return load_expert(write(folder / f"{name}.pt", reference_weights(name)), overrides=overrides(name))
+
+
+def output(expert, name, t="t"):
     values = reference_values(name)
-    return expert.raw(values["inputs/x"], values["inputs/t"], conditions(name, expert.encoder, values))
+    return expert.raw(values["inputs/x"], values[f"inputs/{t}"], conditions(name, expert.encoder, values))
 
 
 def expected(name):
@@ -75,6 +90,41 @@ def test_a_loaded_file_equals_the_published_code(name, suffix, tmp_path):
     path = write(tmp_path / f"{name}{suffix}", reference_weights(name))
     expert = load_expert(path, overrides=overrides(name))
     torch.testing.assert_close(output(expert, name), expected(name), atol=1e-4, rtol=0)
+    if "inputs/t_float" in reference_values(name):
+        between = reference_values(name)["outputs/out_float_t"]
+        torch.testing.assert_close(output(expert, name, "t_float"), between, atol=1e-4, rtol=0)
+
+
+def test_the_face_network_reads_a_text_where_it_is_active(tmp_path):
+    expert, values = loaded("face_unet", tmp_path), reference_values("face_unet")
+    x, t, maps, embedding = (values[f"inputs/{key}"] for key in ("x", "t", "SR", "image_embed"))
+    without = expert.raw(x, t, Condition(maps=maps, embedding=torch.zeros_like(embedding)))
+    torch.testing.assert_close(without, values["outputs/zero_embed_batch"], atol=1e-4, rtol=0)
+
+    def row(i):
+        condition = Condition(maps=maps[i, None], embedding=embedding[i, None], text_active=bool(embedding[i].any()))
+        return expert.raw(x[i, None], t[i, None], condition)
+
+    torch.testing.assert_close(torch.cat([*map(row, range(len(x)))]), values["outputs/row_by_row"], atol=1e-4, rtol=0)
+
+    none, zeros = (expert.network(x, t, text_active=True, **given) for given in ({}, {"embedding": 0 * embedding}))
+    assert torch.equal(none, zeros)
+    assert (none - expert.network(x, t)).abs().max() > 0.1
+
+
+def test_glide_prompts_are_composed_as_in_composable_diffusion(tmp_path):
+    values, about = reference_values("compgen_glide"), reference_config("compgen_glide")
+    expert, schedule = loaded("glide_base", tmp_path), Schedule.cosine()
+    texts = expert.encoder.encode_tokens(values["inputs/tokens"], values["inputs/mask"])
+    glide = Expert(expert.network, schedule, prediction_named("eps"), image_size=32, clamp_x0=False)
+    *prompts, null = (Condition(context=texts.context[i, None], embedding=texts.embedding[i, None]) for i in range(3))
+    weighed = zip(prompts, about["inputs/weights"], strict=True)
+    t = torch.tensor(float(about["inputs/t"]), dtype=torch.float64)
+    alpha_t, sigma_t = schedule.alpha_sigma(t)
+    x_t = values["inputs/x"].double()
+    product = ProductDenoiser([Term(glide, prompt, null, weight=weight) for prompt, weight in weighed])
+    eps = (x_t - alpha_t * product(x_t / alpha_t, schedule.sigma(t))) / sigma_t
+    torch.testing.assert_close(eps.float(), values["outputs/composed_eps"], atol=1e-4, rtol=0)
 
 
 @pytest.mark.one_of(2)
