@@ -13,7 +13,7 @@ from torch import Tensor
 from mcdm_core import SAMPLERS, ProductDenoiser, Schedule, Term, sample_ddim, sample_ddpm_learned, sigmas_for
 from mcdm_core.sampling import ddim, ddpm, ddpm_learned
 from mcdm_core.sampling.types import Sampler
-from studies.gaussian import gaussian_expert, label, ode_moments, product_moments, sde_moments, wide_schedule
+from studies.gaussian import gaussian_expert, label, ode_moments, product_moments, wide_schedule
 
 from ...support.gaussians import samples
 
@@ -40,19 +40,6 @@ def moments_of_the_ode(denoiser: ProductDenoiser, spacing: str = "1000") -> tupl
     ends = torch.stack([torch.zeros(denoiser.reference.channels), torch.ones(denoiser.reference.channels)]).double()
     at_0, at_1 = sample_ddim(denoiser, sigmas[0] * ends[..., None, None], sigmas).flatten(1)
     return at_0, (at_1 - at_0) ** 2
-
-
-def test_the_closed_forms_give_the_worked_case():
-    case = (MEANS, VARIANCES, COEFFICIENTS)
-    assert product_moments(*case) == pytest.approx((-0.3816, 0.2449), abs=5e-5)
-    assert ode_moments(*case) == pytest.approx((-0.0624, 0.1200), abs=5e-5)
-    assert sde_moments(*case) == pytest.approx((-0.1816, 0.1976), abs=5e-5)
-
-
-def test_ddim_reaches_the_closed_form_of_the_ode():
-    mean, variance = moments_of_the_ode(product())
-    assert mean.item() == pytest.approx(-0.0624, abs=0.004)
-    assert variance.item() == pytest.approx(0.1200, abs=0.003)
 
 
 def test_ddim_errs_in_the_first_order_and_extrapolates_to_the_closed_form():

@@ -394,15 +394,6 @@ def test_scores_of_a_run_heed_masks():
     torch.testing.assert_close(*found)
 
 
-def test_a_seed_gives_one_batch():
-    def run(seed: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        return sample_logic(denoiser([-1.0, 1.0], [0.5, 1.5]), noise(6), spaced(9), generator=generator)
-
-    assert torch.equal(run(1), run(1))
-    assert not torch.equal(run(1), run(2))
-
-
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
