@@ -82,12 +82,6 @@ def test_or_is_the_mixture():
     assert_moments(right, 2.0, 0.5)
 
 
-def test_priors_say_how_many_samples_are_whose():
-    logic = Logic(operation="or", priors=(3.0, 1.0))
-    found = sampled((-2.0, 2.0), (0.2, 0.5), (1.0, 1.0), logic, steps=200)
-    assert (found < 0).double().mean().item() == pytest.approx(0.75, abs=0.015)
-
-
 def test_not_takes_a_density_away():
     logic = Logic(priors=(1.0, 0.2), largest=20.0)
     p, q = log_density(AXIS, 0.0, 2.0), log_density(AXIS, 1.0, 0.2) + math.log(0.2)
@@ -108,15 +102,6 @@ def test_an_expert_is_excluded_where_its_curve_makes_its_weight_negative():
     found.append(sample_logic(experts, noise(5), spaced(30), **options))
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
-
-
-def test_or_and_not_together_leave_what_is_not_excluded():
-    """(p1 + p2)/2 − p2/2 = p1/2."""
-    logic = Logic(operation="or", largest=50.0)
-    found = sampled((-2.0, 2.0, 2.0), (0.3, 0.4, 0.4), (1.0, 1.0, -1.0), logic, steps=200)
-    assert (found > 0).double().mean() < 0.01
-    assert found[found < 0].mean().item() == pytest.approx(-2.0, abs=0.02)
-    assert found[found < 0].var().item() == pytest.approx(0.3, abs=0.02)
 
 
 @pytest.mark.parametrize(("means", "variances"), [((-1.0, 1.0), (0.5, 1.5)), ((-0.3, 0.3), (0.1, 0.1))], ids=str)
@@ -299,17 +284,6 @@ def test_one_expert_alone_is_ancestral_sampling_to_the_bit(weight, operation):
     found = sample_logic(experts, noise(5), spaced(30), generator=torch.Generator().manual_seed(2), logic=logic)
     plain = sample_ddpm(experts, noise(5), spaced(30), generator=torch.Generator().manual_seed(2))
     assert torch.equal(found, plain)
-
-
-def test_equal_experts_agree_whatever_the_logic():
-    for operation in ("and", "or"):
-        given = ((0.3,) * 3, (0.5,) * 3, (1.0, 1.0, -1.0))
-        found, logic = [], Logic(operation=operation, largest=0.5)
-        for count in (1, 3):
-            experts = denoiser(given[0][:count], given[1][:count], given[2][:count])
-            generator = torch.Generator().manual_seed(2)
-            found.append(sample_logic(experts, noise(4), spaced(20), generator=generator, logic=logic))
-        torch.testing.assert_close(*found)
 
 
 def test_an_expert_outside_its_window_finds_each_step_as_likely_as_the_combination():
