@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcdm_core.training.config import load_config, load_dual_encoder_config
+from mcdm_core.training.config import load_config
 from studies.data.faces import (
     ATTRIBUTES,
     BEARD_PROBABILITIES,
@@ -19,15 +19,11 @@ from studies.data.faces import (
     draw_face,
     render_face,
 )
-from studies.evaluation.config import load_evaluation
-from studies.evaluation.features import FIRST_FACE_SEED as FEATURES_SEED
-from studies.evaluation.mouth import FIRST_SEED as MOUTH_SEED
 from studies.metrics import intersection_over_union
 
 CONFIGS = Path(__file__).resolve().parents[3] / "studies" / "configs"
 NAMES = ("hair", "skin", "sketch", "text")
 PIXELS = ("hair", "skin")
-EXPERTS = (*NAMES, "pixels/start", *(f"pixels/{name}" for name in PIXELS))
 PAIRS = 40
 
 
@@ -150,21 +146,3 @@ def test_data_sets_lead_with_different_colours(folder, names):
     leading = [load_config(CONFIGS / folder / f"{name}.toml").data.leading for name in names]
     for one, other in combinations(leading, 2):
         assert all(one[attribute] != other[attribute] for attribute in one)
-
-
-def test_no_face_is_in_two_data_sets():
-    sets = {}
-    for name in EXPERTS:
-        config = load_config(CONFIGS / f"{name}.toml")
-        sets[name] = range(config.data.seed, config.data.seed + config.data.count + config.report.held_out)
-    encoder = load_dual_encoder_config(CONFIGS / "encoder.toml")
-    sets["encoder"] = range(encoder.seed, encoder.seed + encoder.count + 128)
-    own = {"mouth": MOUTH_SEED, "features": FEATURES_SEED}
-    for config in map(load_evaluation, (CONFIGS / "evaluate").glob("*.toml")):
-        if config.data.kind == "faces":
-            # What a Fréchet distance is measured to lies 500,000 seeds behind the held-out faces.
-            own |= {f"{config.data.seed + behind}": config.data.seed + behind for behind in (0, 500_000)}
-    assert len(own) >= 6
-    sets |= {name: range(seed, seed + 100_000) for name, seed in own.items()}
-    for (one, seeds), (other, others) in combinations(sets.items(), 2):
-        assert not (seeds.start < others.stop and others.start < seeds.stop), f"{one} and {other} overlap"

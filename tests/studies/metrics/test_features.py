@@ -1,19 +1,12 @@
 """The stated feature network: what it knows of drawn pictures, and what distances over it notice."""
 
-from itertools import combinations
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-from mcdm_core.training.config import load_config
-from studies.evaluation import animals
-from studies.evaluation.config import load_evaluation
 from studies.evaluation.features import (
     CLASSES,
     DRAWN_CLASSES,
-    FIRST_SCENE_SEED,
     UNKNOWN,
     disturb,
     draw_labelled_faces,
@@ -23,8 +16,6 @@ from studies.evaluation.features import (
 )
 from studies.metrics import drawing_features, feature_vectors, frechet_distance, shrunk
 from studies.metrics.features import to_network
-
-CONFIGS = Path(__file__).resolve().parents[3] / "studies" / "configs"
 
 COUNT = 60
 
@@ -141,20 +132,3 @@ def test_disturbed_pictures_are_blurred_and_noised_by_their_levels():
 def test_a_trained_network_is_read_back(tmp_path):
     path = train_features(tmp_path / "features.safetensors", steps=1, count=3)
     assert {name: head.out_features for name, head in drawing_features(path).heads.items()} == CLASSES
-
-
-def test_no_scene_it_has_seen_is_anywhere_else():
-    held_out = {
-        config.data.seed
-        for config in map(load_evaluation, (CONFIGS / "evaluate").glob("*.toml"))
-        if config.data.kind == "scenes"
-    }
-    assert len(held_out) == 4  # to report on and to choose by, first weights, then windows
-    # What a Fréchet distance is measured to lies 500,000 seeds behind the held-out scenes.
-    first = [FIRST_SCENE_SEED, animals.FIRST_SEED, *(seed + behind for seed in held_out for behind in (0, 500_000))]
-    seen = [range(seed, seed + 100_000) for seed in first]
-    for name in ("animals", "landscapes"):
-        config = load_config(CONFIGS / f"{name}.toml")
-        seen.append(range(config.data.seed, config.data.seed + config.data.count + config.report.held_out))
-    for one, other in combinations(seen, 2):
-        assert not (one.start < other.stop and other.start < one.stop)
