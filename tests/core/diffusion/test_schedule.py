@@ -8,12 +8,8 @@ import torch
 
 from mcdm_core import Flow, Schedule, align_noise_level, space_timesteps
 from mcdm_core.diffusion.schedule import per_row
-from mcdm_core.sampling.ddpm import forward_variance, posterior_variance
-from mcdm_core.sampling.ddpm_learned import learned_variance
 
-from ...support.gaussians import respaced
 from ...support.published.reference_weights import PARITY
-from ...support.published.sampling import Process
 
 TABLES = json.loads((PARITY / "schedules.json").read_text())
 
@@ -34,6 +30,7 @@ def test_published_timestep_maps(spec):
 
 def test_spacings_as_numbers():
     assert space_timesteps(5) == space_timesteps("5") == [0, 250, 500, 749, 999]
+    assert space_timesteps("1") == [0]
     assert space_timesteps([1, 1], 10) == space_timesteps(torch.tensor([1, 1]), 10) == [0, 5]
 
 
@@ -107,34 +104,6 @@ def test_an_unknown_schedule_is_named():
     with pytest.raises(ValueError, match=r"linear, cosine.*'sigmoid'"):
         Schedule.named("sigmoid")
     assert isinstance(Schedule.named("flow"), Flow)
-
-
-def test_respacing_keeps_the_cumulative_alphas():
-    schedule = Schedule.cosine()
-    respacing = respaced(schedule, "100")
-    assert len(respacing) == 100
-    kept = torch.cumprod(1 - respacing.betas, dim=0)
-    timesteps = torch.tensor(space_timesteps("100"))
-    torch.testing.assert_close(kept, schedule.alphas_cumprod[timesteps], atol=0, rtol=1e-7)
-    torch.testing.assert_close(respacing.log_sigmas.exp(), schedule.sigma(timesteps.double()))
-
-
-def test_respacing_variances():
-    respacing = respaced(Schedule.linear(), "1000")
-    ac, beta, sigmas = respacing.alphas_cumprod, respacing.betas, respacing.log_sigmas.exp()
-    posterior = beta[1:] * (1 - ac[:-1]) / (1 - ac[1:])
-    # Variances of x_t in the variance-preserving form are ᾱ times those of x.
-    small, large = (ac[:-1] * variance(sigmas[1:], sigmas[:-1]) for variance in (posterior_variance, forward_variance))
-    torch.testing.assert_close(small, posterior)
-    torch.testing.assert_close(large, beta[1:])
-    published = Process("linear", "1000")
-    torch.testing.assert_close(small, torch.from_numpy(published.log_variance_small[1:]).exp())
-    torch.testing.assert_close(large, torch.from_numpy(published.log_variance_large[1:]).exp())
-    assert published.log_variance_small[0] == published.log_variance_large[0] == published.log_variance_small[1]
-    for v, expected in ((-1.0, small), (1.0, beta[1:])):
-        learned = ac[6] * learned_variance(sigmas[7].item(), sigmas[6].item(), torch.tensor(v, dtype=torch.float64))
-        assert learned.log().item() == pytest.approx(expected[6].log().item())
-    assert len(space_timesteps("1")) == 1
 
 
 @pytest.mark.parametrize(("alpha", "sigma"), [(1.0, 5.0), (0.3, 0.7), (0.0, 1.0)])

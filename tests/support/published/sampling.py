@@ -65,11 +65,6 @@ class Process:
         posterior = self.betas * (1 - self.previous) / (1 - self.bars)
         return np.log(np.append(posterior[1], posterior[1:]))
 
-    @property
-    def log_variance_large(self) -> np.ndarray:
-        """log β of each step; for the last one as `log_variance_small`."""
-        return np.append(self.log_variance_small[0], np.log(self.betas[1:]))
-
     def log_variance(self, i: int, v: Tensor) -> Tensor:
         """Log variance, by v in −1…1 interpolated between log β̃ of the posterior and log β."""
         low, high = float(self.log_variance_small[i]), math.log(self.betas[i])
