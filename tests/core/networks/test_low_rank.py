@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mcdm_core import UNet, UNetConfig
-from mcdm_core.networks.low_rank import add_low_rank, change_of, load_base, low_rank_of
+from mcdm_core.networks.low_rank import add_low_rank, load_base, low_rank_of
 
 CONFIG = UNetConfig(
     in_channels=4,
@@ -75,12 +75,6 @@ def test_no_rank_exceeds_the_weight_s_own():
     shapes = {name: (change.down.shape, change.up.shape) for name, change in low_rank_of(network).items()}
     assert shapes["pooled_proj"] == ((6, 6), (64, 6))
     assert shapes["out.2"] == ((4, 16, 3, 3), (4, 4, 1, 1))
-
-
-def test_factors_may_be_of_any_convolution():
-    down, up = torch.randn(2, 5, 3, 3), torch.randn(4, 2, 1, 1)
-    expected = torch.einsum("or,rikl->oikl", up[:, :, 0, 0], down)
-    torch.testing.assert_close(change_of(down, up), expected)
 
 
 def test_a_base_is_loaded_under_the_change():
