@@ -15,7 +15,7 @@ from mcdm_core.training.folder.reading import read_folder
 from mcdm_core.training.loop.going_on import earlier_stages
 from mcdm_core.training.loop.run_folder import run_folder
 
-from ...support.tiny_runs import Interrupting, write_config, write_folder
+from ...support.tiny_runs import Interrupting, assert_goes_on_as_if_uninterrupted, write_config, write_folder
 
 DATA = 'kind = "folder"\npath = "pictures"\nmodalities = ["hair", "skin"]'
 
@@ -50,20 +50,7 @@ def resumed(config_path, folder, interrupt_at=0):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_equals_an_uninterrupted_one(config, tmp_path, number):
-    whole = train_expert(config, tmp_path / "whole")
-
-    trainer = make_trainer(config, tmp_path / "runs" / "both", 3, number)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.run()
-    assert trainer.step == 3  # the step that was interrupted is finished
-    assert signal.getsignal(number) is not None
-    resumed = train_expert(config, tmp_path / "runs", "state")
-
-    expected, actual = load_file(whole), load_file(resumed)
-    assert expected.keys() == actual.keys()
-    assert all(torch.equal(expected[key], actual[key]) for key in expected)
-    states = [torch.load(folder / "both" / "state.pt") for folder in (tmp_path / "whole", tmp_path / "runs")]
-    assert all(torch.equal(states[0]["network"][key], states[1]["network"][key]) for key in states[0]["network"])
+    assert_goes_on_as_if_uninterrupted(lambda name, at=0: make_trainer(config, tmp_path / name, at, number))
 
 
 def test_handlers_are_as_before_when_a_run_ends(config, tmp_path):
@@ -85,12 +72,6 @@ def test_a_second_interruption_acts_at_once(config, tmp_path):
         trainer.run()
     assert trainer.step == 0
     assert not trainer.state_path.exists()
-
-
-def test_a_run_is_not_begun_twice(config, tmp_path):
-    train_expert(config, tmp_path)
-    with pytest.raises(ValueError, match="holds an earlier run; add --resume"):
-        train_expert(config, tmp_path)
 
 
 def test_resuming_without_a_state_begins(config, tmp_path):
