@@ -24,15 +24,6 @@ COMMAND_LINES = [
 ]
 
 
-@pytest.mark.long
-def test_the_session_runs_in_a_checkout(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    failed, tried = doctest.testfile(str(PYTHON_PAGE), module_relative=False, optionflags=doctest.ELLIPSIS)
-    assert tried > 20
-    assert not failed
-    assert (tmp_path / "scene.png").is_file()
-
-
 def test_the_page_has_a_line_for_every_command():
     said = " ".join(TEXT.split())
     assert [command for command in COMMANDS if f"python -m mcdm_core {command}" not in said] == []
