@@ -116,6 +116,7 @@ def test_a_setting_may_name_a_method(load):
         ("choose = 3", "Expected choose of 'united' in .* to be a table and got 3"),
         ("choose = { off = 3 }", r"choose of 'united' in .* has unknown names \['off'\]"),
         ('choose = { of = "3" }', "expected a whole number for of and got '3'"),
+        ("choose = { of = 1 }", "at least 2 samples to choose from and got 1"),
         ("logic = {}", "'united' has logic, sampled ancestrally, and η = 0.5; set eta = 1"),
         ('eta = 1\nlogic = {}\nvary = "eta"\nvalues = [0.5]', "has logic, sampled ancestrally, and η = 0.5"),
         ('eta = 1\nlogic = {}\nvary = "weight"\nvalues = [1, -2]', "has logic and excludes all of its experts"),

@@ -148,16 +148,3 @@ def test_methods_name_samples_of_their_own_and_what_is_off_names_none(experts):
     ]
     keys = [sample_key(setting, FACES, experts) for setting in settings]
     assert len(set(keys)) == len(keys)
-
-
-@pytest.mark.parametrize(
-    ("made", "match"),
-    [
-        (lambda: Choice(of=1), "at least 2 samples to choose from and got 1"),
-        (lambda: Logic(operation="xor"), "an operation of and, or, and got xor"),
-        (lambda: Logic(sharpness=0.0), "a sharpness above 0"),
-    ],
-)
-def test_numbers_of_no_use_are_refused(made, match):
-    with pytest.raises(ValueError, match=match):
-        made()

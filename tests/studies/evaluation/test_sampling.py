@@ -110,15 +110,6 @@ def test_conditions_that_an_expert_does_not_read_are_refused(draw):
         draw(replace(UNITED, terms=(replace(HAIR, condition=("nose",)),)))
 
 
-def test_samples_are_kept_and_read_again(draw, tmp_path, monkeypatch):
-    first = draw(UNITED, 3)
-    assert first.dtype == np.uint8
-    assert first.shape == (3, 64, 64, 3)
-    (file,) = (tmp_path / "samples").iterdir()
-    np.save(file, 255 - first)  # what lies there is what is read
-    assert np.array_equal(draw(UNITED, 3), 255 - first)
-
-
 def test_an_interrupted_run_goes_on_with_the_missing_batches(draw, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "BATCH", 1)
     whole = draw(UNITED, 3)
@@ -141,13 +132,6 @@ def test_more_pictures_go_on_from_full_batches(draw, tmp_path, monkeypatch):
     assert grown.shape[0] == 3
     assert not grown[:2].any()
     assert grown[2].any()
-
-
-def test_noise_of_ancestral_sampling_is_the_same_again(draw):
-    ancestral = replace(UNITED, eta=1.0)
-    first = draw(ancestral)
-    assert np.array_equal(first, draw(ancestral, out="again"))
-    assert not np.array_equal(first, draw(UNITED))
 
 
 def test_what_decides_the_pictures_names_them(experts, tmp_path):
