@@ -259,21 +259,8 @@ def test_each_cell_is_what_sample_gives(sampler, experts, tmp_path):
             first = ["--weight", str(2.5 * factor), "--reliability", str(1 - value)]
             second = ["--weight", str(factor), "--reliability", str(value)]
             swept = [*experts[:6], *first, *experts[6:], *second]
-            assert (
-                main(
-                    [
-                        "sample",
-                        "--overwrite",
-                        *swept,
-                        "--seed",
-                        str(seed),
-                        *shared,
-                        "--output",
-                        str(tmp_path / "one.png"),
-                    ]
-                )
-                == 0
-            )
+            rest = ["--seed", str(seed), *shared, "--output", str(tmp_path / "one.png")]
+            assert main(["sample", "--overwrite", *swept, *rest]) == 0
             assert np.array_equal(tile(grid, row, column), read(tmp_path / "one.png"))
 
 
