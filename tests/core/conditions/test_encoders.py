@@ -128,11 +128,13 @@ def test_the_text_tower_keeps_its_weights():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
+        (None, "incomplete"),
         ({}, "incomplete"),
         ({"kind": "map"}, "incomplete"),
         ({"kind": "text"}, "incomplete"),
         ({"kind": "text", "text_encoder": {**TEXT_CONFIG.to_dict(), "colour": 1}}, "missing or unknown .'colour'"),
         ({"kind": "smell"}, 'driven by "smell"'),
+        ({"kind": ["map"]}, "knows only"),
     ],
 )
 def test_descriptions_that_cannot_be_used_are_refused(spec, message):

@@ -62,9 +62,11 @@ def test_with_text_turns_text_on_and_changes_nothing_else():
 
 
 @pytest.mark.parametrize("encoder", [Encoder(SIZE), glide(), classes()], ids=lambda e: e.kind)
-def test_others_read_no_text_beside(encoder):
+def test_others_read_one_thing(encoder):
     with pytest.raises(ValueError, match="reads no text beside it; switch with_text off"):
         encoder.with_text(encoder.null())
+    with pytest.raises(ValueError, match="reads one prompt at a time"):
+        encoder.merge(encoder.null(), encoder.null())
 
 
 def test_maps_of_both_kinds_and_a_text():
@@ -137,9 +139,3 @@ def test_a_single_map_is_not_spread_over_several():
     single = build_encoder({"kind": "map", "map": "hair"}, SIZE, 3).encode_map(box(8))
     with pytest.raises(ValueError, match="got one of another expert"):
         encoder.merge(encoder.null(), single)
-
-
-@pytest.mark.parametrize("encoder", [Encoder(SIZE), glide(), classes()], ids=lambda e: e.kind)
-def test_experts_that_read_one_thing_refuse(encoder):
-    with pytest.raises(ValueError, match="reads one prompt at a time"):
-        encoder.merge(encoder.null(), encoder.null())

@@ -53,9 +53,16 @@ def test_texts_and_small_pictures_of_different_numbers_are_refused():
 
 
 @pytest.mark.parametrize("encoder", [glide(), classes(), face(), Encoder(SIZE)], ids=lambda e: e.kind)
-def test_experts_that_enlarge_nothing_refuse(encoder):
-    with pytest.raises(ValueError, match=f"driven by {encoder.driven_by}, not by a small picture"):
-        encoder.encode_low_res(picture(SMALL))
+@pytest.mark.parametrize(
+    ("encode", "given"),
+    [
+        (lambda encoder: encoder.encode_low_res(picture(SMALL)), "a small picture"),
+        (lambda encoder: encoder.encode_inpaint(picture(SIZE), box(8)), "a picture to fill in"),
+    ],
+)
+def test_experts_that_read_no_picture_beside_refuse(encoder, encode, given):
+    with pytest.raises(ValueError, match=f"driven by {encoder.driven_by}, not by {given}"):
+        encode(encoder)
 
 
 def test_what_is_to_be_filled_in_is_hidden():
@@ -105,12 +112,6 @@ def test_text_and_small_picture_stay():
     small_last = encoder.encode_low_res(picture(SMALL), encoder.encode_inpaint(picture(SIZE), box(8), text))
     assert small_first.same_as(small_last)
     assert replace(small_first, maps=None, low_res=None).same_as(text)
-
-
-@pytest.mark.parametrize("encoder", [glide(), classes(), face(), Encoder(SIZE)], ids=lambda e: e.kind)
-def test_experts_that_fill_nothing_in_refuse(encoder):
-    with pytest.raises(ValueError, match=f"driven by {encoder.driven_by}, not by a picture to fill in"):
-        encoder.encode_inpaint(picture(SIZE), box(8))
 
 
 def test_a_mask_lies_over_the_whole_of_its_picture():

@@ -36,9 +36,3 @@ def test_a_new_kind_is_one_class(kinds):
         build_encoder({"kind": "smell"}, 8, 3)
     with pytest.raises(ValueError, match=r'driven by "taste", but this version knows only none, .* and smell; update'):
         build_encoder({"kind": "taste"}, 8, 3)
-
-
-@pytest.mark.parametrize("spec", [{}, None, {"kind": ["map"]}])
-def test_what_names_no_kind_is_refused(spec):
-    with pytest.raises(ValueError, match=r"incomplete|knows only"):
-        build_encoder(spec, 8, 3)
