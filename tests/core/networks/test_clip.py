@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mcdm_core.networks import ClipTextConfig, ClipTextTower
+from mcdm_core.checkpoints import load_text_tower
+from mcdm_core.networks import ClipTextTower
 
 from ...support.published.reference_weights import reference_config, reference_values, reference_weights
 
@@ -11,14 +12,9 @@ CAPTIONS = ["This person wears eyeglasses", "She has blonde hair", ""]
 
 
 @pytest.fixture
-def tower() -> ClipTextTower:
-    c = reference_config("farl_clip")
-    config = ClipTextConfig(
-        width=c["transformer_width"], layers=c["transformer_layers"], heads=c["transformer_heads"], dim=c["embed_dim"]
-    )
-    tower, weights = ClipTextTower(config), reference_weights("farl_clip")
-    tower.load_state_dict({key: weights[key] for key in tower.state_dict()})
-    return tower.requires_grad_(False)
+def tower(tmp_path) -> ClipTextTower:
+    torch.save({"state_dict": reference_weights("farl_clip")}, tmp_path / "tower.pt")
+    return load_text_tower(tmp_path / "tower.pt", reference_config("farl_clip")["transformer_heads"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
