@@ -70,22 +70,17 @@ def by_loops(points: list[tuple[Tensor, float]], made: Tensor, mask: Tensor | No
     return found
 
 
-def test_brute_force():
-    scores = LiftScores(terms())
-    watched = Watched(terms(), settings=[scores])
-    made = run(watched)
-    expected = torch.tensor(by_loops(watched.points, made), dtype=torch.float64)
-    torch.testing.assert_close(scores.of(made), expected, atol=1e-6, rtol=1e-5)
-    assert len(watched.points) == 4
-
-
-def test_brute_force_in_a_mask_and_against_a_weight():
-    mask = torch.tensor([[1.0, 0.25], [0.0, 0.5]])
-    scores = LiftScores(terms((2.0, -1.0), mask=mask))
-    watched = Watched(terms((2.0, -1.0), mask=mask), settings=[scores])
+@pytest.mark.parametrize(
+    ("weights", "mask"), [((1.5, 2.0), None), ((2.0, -1.0), torch.tensor([[1.0, 0.25], [0.0, 0.5]]))]
+)
+def test_brute_force(weights, mask):
+    """The score of an expert of negative weight has its sign changed."""
+    scores = LiftScores(terms(weights, mask=mask))
+    watched = Watched(terms(weights, mask=mask), settings=[scores])
     made = run(watched)
     expected = torch.tensor(by_loops(watched.points, made, mask), dtype=torch.float64)
-    torch.testing.assert_close(scores.of(made), expected * torch.tensor([1.0, -1.0]), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(scores.of(made), expected * torch.tensor(weights).sign(), atol=1e-6, rtol=1e-5)
+    assert len(watched.points) == 4
 
 
 @pytest.mark.parametrize("before", [2, 3])
