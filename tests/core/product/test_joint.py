@@ -271,11 +271,6 @@ def test_every_sampler_steps_the_joint_state_or_refuses_it(name):
         with pytest.raises(ValueError, match=r"^Expected experts of one latent space .* got a JointDenoiser .*; use "):
             run(terms, joint_noise(terms), SAMPLERS[name])
         return
-    check_sampler(SAMPLERS[name], terms)
-
-
-def check_sampler(sampler, terms):
-    """The sampler with the product's denoiser makes what it makes with the plain one."""
     experts = list(dict.fromkeys(term.expert for term in terms))
     denoiser, plain = JointDenoiser(terms, (4, 4)), plain_denoiser(lambda sigma: terms)
 
@@ -285,7 +280,7 @@ def check_sampler(sampler, terms):
 
     start = LEVELS[0] * denoiser.spaces.pack([*joint_noise(terms).values()])
     found, expected = (
-        sampler(each, start, LEVELS, generator=torch.Generator().manual_seed(3)) for each in (denoiser, packed)
+        SAMPLERS[name](each, start, LEVELS, generator=torch.Generator().manual_seed(3)) for each in (denoiser, packed)
     )
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
