@@ -6,7 +6,6 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 import torch
 
-from mcdm_core.cli.sampling_options import check_device
 from mcdm_core.system.failures import BAD_USE, FAILED, ForeseenError, WriteError, foreseen
 
 
@@ -61,12 +60,3 @@ def test_what_is_foreseen_is_one_sentence(error, code, sentence):
 )
 def test_bugs_are_not(error):
     assert foreseen(error) is None
-
-
-def test_devices_are_tried():
-    check_device("cpu")
-    for name in ("gpu", ""):
-        with pytest.raises(ValueError, match="Expected a device such as cpu"):
-            check_device(name)
-    with pytest.raises(ForeseenError, match="The device meta cannot be used here"):
-        check_device("meta")
