@@ -10,7 +10,7 @@ from mcdm_core.training.expert.checks import check_config
 from studies.cli import train
 from studies.training.faces import FaceKind, draw_faces
 
-from ...support.tiny_runs import NETWORK
+from ...support.tiny_runs import write_config
 
 SETS = """
 kind = "faces"
@@ -26,12 +26,9 @@ count = 3
 
 
 def write(path, data, steps=2, top="", channels=2):
-    text = (
-        f'name = "{path.stem}"\n{top}\n{NETWORK}map_channels = {channels}\n[data]{data}\n[report]\nheld_out_every = 0\n'
-    )
-    text += f"held_out = 1\n[optimizer]\nsteps = {steps}\nbatch_size = 4\nwarmup = 1\nautocast = false\n"
-    path.write_text(text, encoding="utf-8")
-    return path
+    given = {"network": f"map_channels = {channels}", "report": "held_out_every = 0\nheld_out = 1", "top": top}
+    optimizer = "batch_size = 4\nwarmup = 1\nautocast = false"
+    return write_config(path, data=data, steps=steps, optimizer=optimizer, **given)
 
 
 @pytest.fixture(scope="module")
