@@ -56,10 +56,6 @@ def test_a_state_goes_on_with_what_it_was_begun_with_alone(given, train, cancell
     assert len(train({**inputs, "seed": [4], "resume": [False]})[1]["loss"]) == 13
 
 
-def broken(given, change):
-    return change(given("flow"))
-
-
 def quantized(inputs):
     from comfy.quant_ops import QuantizedTensor
 
