@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from .family import KANDINSKY, STREAMS, TOKENS, WIDTH, Family, all_tokens, no_pool, pooled
+from .videos import HUNYUAN
 
 LATENT = (16, 4, 6)
 _FLUX = {
@@ -21,7 +22,7 @@ _FLUX = {
     "guidance_embed": True,
     "txt_ids_dims": [],
 }
-_SCHNELL = {**_FLUX, "guidance_embed": False}
+SCHNELL = {**_FLUX, "guidance_embed": False}
 _FLUX2 = {
     **_FLUX,
     "image_model": "flux2",
@@ -118,22 +119,13 @@ _HUNYUAN_DIT = {
     "learn_sigma": True,
 }
 _HUNYUAN_IMAGE = {
-    "image_model": "hunyuan_video",
+    **HUNYUAN,
     "in_channels": 64,
     "out_channels": 64,
     "vec_in_dim": None,
-    "context_in_dim": WIDTH,
-    **STREAMS,
     "axes_dim": [8, 8],
-    "theta": 256,
     "patch_size": [1, 1],
-    "qkv_bias": True,
     "guidance_embed": False,
-    "byt5": False,
-    "meanflow": False,
-    "use_cond_type_embedding": False,
-    "vision_in_dim": None,
-    "meanflow_sum": False,
 }
 
 
@@ -195,8 +187,8 @@ TRANSFORMERS = {
             "concat_mask": torch.ones(1, 1, *LATENT[1:]).tril(),
         },
     ),
-    "FluxSchnell": Family(_SCHNELL, LATENT, values=pooled(WIDTH)),
-    "LongCatImage": Family({**_SCHNELL, "vec_in_dim": None, "txt_ids_dims": [1, 2]}, LATENT),
+    "FluxSchnell": Family(SCHNELL, LATENT, values=pooled(WIDTH)),
+    "LongCatImage": Family({**SCHNELL, "vec_in_dim": None, "txt_ids_dims": [1, 2]}, LATENT),
     "Flux2": Family(_FLUX2, (128, 2, 3)),
     "Chroma": Family(CHROMA, LATENT, values=no_pool),
     "Lumina2": Family(LUMINA, LATENT, values=all_tokens),

@@ -10,7 +10,7 @@ import torch
 from .family import TOKENS, WIDTH, Draw, Family, pooled
 
 LATENT = (4, 4, 6)
-_HEADS = {"num_heads": -1, "num_head_channels": 16}
+HEADS = {"num_heads": -1, "num_head_channels": 16}
 UNET = {
     "image_size": 32,
     "in_channels": 4,
@@ -49,7 +49,7 @@ def _adm(width: int) -> dict[str, Any]:
 
 def _xl(**settings: Any) -> Family:
     config = {**_LINEAR, **_adm(1280 + _XL_SIZES), **settings}
-    return Family(config, LATENT, values=pooled(1280), extra=_HEADS)
+    return Family(config, LATENT, values=pooled(1280), extra=HEADS)
 
 
 def _unclip(width: int) -> Family:
@@ -57,7 +57,7 @@ def _unclip(width: int) -> Family:
         seen = SimpleNamespace(image_embeds=draw(1, width))
         return {"unclip_conditioning": [{"clip_vision_output": seen, "strength": 1.0, "noise_augmentation": 0.1}]}
 
-    return Family({**_LINEAR, **_adm(2 * width)}, LATENT, values=values, extra=_HEADS)
+    return Family({**_LINEAR, **_adm(2 * width)}, LATENT, values=values, extra=HEADS)
 
 
 def _picture(channels: int, name: str = "concat_latent_image") -> Any:
@@ -99,12 +99,12 @@ _STAGE_B = {
 }
 
 UNETS = {
-    "SD15": Family(_CONV, LATENT, extra=_HEADS),
-    "SD15_instructpix2pix": Family({**_CONV, "in_channels": 8}, LATENT, values=_picture(4), extra=_HEADS),
+    "SD15": Family(_CONV, LATENT, extra=HEADS),
+    "SD15_instructpix2pix": Family({**_CONV, "in_channels": 8}, LATENT, values=_picture(4), extra=HEADS),
     "Stable_Zero123": Family(
-        {**_CONV, "in_channels": 8}, LATENT, values=_picture(4), extra=_HEADS, checkpoint=_zero123_projection
+        {**_CONV, "in_channels": 8}, LATENT, values=_picture(4), extra=HEADS, checkpoint=_zero123_projection
     ),
-    "SD20": Family(_LINEAR, LATENT, extra=_HEADS),
+    "SD20": Family(_LINEAR, LATENT, extra=HEADS),
     "SD21UnclipL": _unclip(768),
     "SD21UnclipH": _unclip(1024),
     "LotusD": Family({**_LINEAR, **_adm(4)}, LATENT, extra={"num_classes": "sequential", "num_head_channels": 16}),
@@ -112,25 +112,25 @@ UNETS = {
         {**_LINEAR, "in_channels": 7},
         LATENT,
         values=lambda draw: {"concat_image": draw(1, 3, *LATENT[1:]), "noise_augmentation": 0.2},
-        extra={"disable_self_attentions": [True, False], "num_classes": 1000, **_HEADS},
+        extra={"disable_self_attentions": [True, False], "num_classes": 1000, **HEADS},
     ),
     "SDXL": _xl(),
     "SDXL_instructpix2pix": Family(
-        {**_LINEAR, **_adm(1280 + _XL_SIZES), "in_channels": 8}, LATENT, values=_with_picture_and_pool, extra=_HEADS
+        {**_LINEAR, **_adm(1280 + _XL_SIZES), "in_channels": 8}, LATENT, values=_with_picture_and_pool, extra=HEADS
     ),
     "SDXLRefiner": _xl(**_adm(1280 + 5 * 256)),
     "SSD1B": _xl(transformer_depth_middle=-1, transformer_depth=[1, 2]),  # no block in the middle
     "Segmind_Vega": _xl(transformer_depth_middle=-1),
     "KOALA_700M": _xl(transformer_depth=[0, 2], transformer_depth_output=[0, 0, 2, 2]),
     "KOALA_1B": _xl(transformer_depth=[0, 3], transformer_depth_output=[0, 0, 3, 3]),
-    "SVD_img2vid": Family({**_VIDEO, **_adm(768)}, LATENT, (1, WIDTH), values=_picture(4), extra=_HEADS),
-    "SV3D_u": Family({**_VIDEO, **_adm(256)}, LATENT, (1, WIDTH), values=_picture(4), extra=_HEADS),
+    "SVD_img2vid": Family({**_VIDEO, **_adm(768)}, LATENT, (1, WIDTH), values=_picture(4), extra=HEADS),
+    "SV3D_u": Family({**_VIDEO, **_adm(256)}, LATENT, (1, WIDTH), values=_picture(4), extra=HEADS),
     "SV3D_p": Family(
         {**_VIDEO, **_adm(1280)},
         LATENT,
         (1, WIDTH),
         values=lambda draw: {**_picture(4)(draw), "azimuth": [0, 20], "elevation": [10, 10]},
-        extra=_HEADS,
+        extra=HEADS,
     ),
     "Stable_Cascade_C": Family(
         _STAGE_C, (16, 4, 4), (TOKENS, WIDTH), values=lambda draw: {"pooled_output": draw(1, 1, WIDTH)}

@@ -7,7 +7,7 @@ import torch
 from .family import KANDINSKY, STREAMS, TOKENS, WIDTH, Family, all_tokens, no_pool, pooled
 
 LATENT = (16, 2, 4, 6)
-_HUNYUAN = {
+HUNYUAN = {
     "image_model": "hunyuan_video",
     "in_channels": 16,
     "out_channels": 16,
@@ -26,7 +26,7 @@ _HUNYUAN = {
     "meanflow_sum": False,
 }
 _HUNYUAN_15 = {
-    **_HUNYUAN,
+    **HUNYUAN,
     "in_channels": 65,
     "out_channels": 32,
     "vec_in_dim": None,
@@ -121,14 +121,14 @@ VIDEOS = {
         (128, 2, 2, 3),
         values=all_tokens,
     ),
-    "HunyuanVideo": Family(_HUNYUAN, LATENT, values=pooled(WIDTH)),
+    "HunyuanVideo": Family(HUNYUAN, LATENT, values=pooled(WIDTH)),
     "HunyuanVideoI2V": Family(
-        {**_HUNYUAN, "in_channels": 33},
+        {**HUNYUAN, "in_channels": 33},
         LATENT,
         values=lambda draw: {**pooled(WIDTH)(draw), **_picture(draw), "concat_mask": torch.ones(1, 1, *LATENT[1:])},
     ),
     "HunyuanVideoSkyreelsI2V": Family(
-        {**_HUNYUAN, "in_channels": 32}, LATENT, values=lambda draw: {**pooled(WIDTH)(draw), **_picture(draw)}
+        {**HUNYUAN, "in_channels": 32}, LATENT, values=lambda draw: {**pooled(WIDTH)(draw), **_picture(draw)}
     ),
     "HunyuanVideo15": Family(
         _HUNYUAN_15,
@@ -142,7 +142,7 @@ VIDEOS = {
     ),
     "HunyuanImage21Refiner": Family(
         {
-            **_HUNYUAN,
+            **HUNYUAN,
             "in_channels": 128,
             "out_channels": 64,
             "vec_in_dim": None,

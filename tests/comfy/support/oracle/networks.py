@@ -11,13 +11,13 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.supported_models
 import torch
-from comfy.ldm.flux.model import FluxParams
 from comfy.model_base import BaseModel, ModelType
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ..families.family import WIDTH as CONTEXT
-from ..families.unets import UNET
+from ..families.transformers import SCHNELL
+from ..families.unets import HEADS, UNET
 from ..places import HERE, OFFLOADED
 
 POOLED = 1280  # width of the pooled text, as SDXL's encoder has it
@@ -32,36 +32,18 @@ _MMDIT = {
     "adm_in_channels": POOLED,
     "context_embedder_config": {"target": "torch.nn.Linear", "params": {"in_features": CONTEXT, "out_features": 128}},
 }
-_FLUX = {
-    "image_model": "flux",
-    "in_channels": 16,
-    "out_channels": 16,
-    "patch_size": 2,
-    "vec_in_dim": POOLED,
-    "context_in_dim": CONTEXT,
-    "hidden_size": 32,
-    "mlp_ratio": 2.0,
-    "num_heads": 2,
-    "depth": 1,
-    "depth_single_blocks": 1,
-    "axes_dim": [4, 6, 6],
-    "theta": 10_000,
-    "qkv_bias": True,
-    "guidance_embed": False,
-    **({"txt_ids_dims": []} if "txt_ids_dims" in FluxParams.__annotations__ else {}),
-}
-_HEADS = {"num_heads": -1, "num_head_channels": 16}
+_FLUX = {**SCHNELL, "vec_in_dim": POOLED}
 
 
 class SD2V(comfy.supported_models.SD20):
-    unet_extra_config = _HEADS
+    unet_extra_config = HEADS
 
     def model_type(self, state_dict, prefix=""):
         return ModelType.V_PREDICTION
 
 
 class SDXL(comfy.supported_models.SDXL):
-    unet_extra_config = _HEADS
+    unet_extra_config = HEADS
     latent_format = comfy.latent_formats.SD15
 
 

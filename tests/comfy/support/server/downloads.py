@@ -15,25 +15,21 @@ from comfy.model_patcher import ModelPatcher
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..families.unets import UNET
 from ..oracle.joint import tiny_autoencoder
 from ..oracle.networks import fill, lora
 from ..places import OFFLOADED, placed
 
 # The smallest network that ComfyUI recognizes as SD1.5, by its first width and the width of the text.
 _UNET = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
+    **UNET,
     "model_channels": 320,
     "num_res_blocks": [1],
     "channel_mult": [1],
     "transformer_depth": [1],
     "transformer_depth_output": [1, 1],
-    "transformer_depth_middle": 1,
     "context_dim": 768,
-    "use_spatial_transformer": True,
     "use_linear_in_transformer": False,
-    "legacy": False,
 }
 
 
