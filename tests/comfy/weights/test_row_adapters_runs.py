@@ -167,34 +167,11 @@ def test_a_wrapper_that_splits_the_batch(network, guider_of, calls, weights_put,
     assert_agree(result, models(network("eps", 45)))
 
 
-HEADS = {"num_heads": -1, "num_head_channels": 16}
-VIDEO = {
-    "in_channels": 8,
-    "num_classes": "sequential",
-    "adm_in_channels": 768,
-    "use_temporal_attention": True,
-    "use_temporal_resblock": True,
-    "video_kernel_size": [3, 1, 1],
-    "extra_ff_mix_layer": True,
-    "merge_strategy": "learned_with_images",
-}
-
-
 def video_network(seed):
     """Stable Video Diffusion's layout, which folds frames into rows and places into the rows of its temporal layers."""
-    import comfy.supported_models
+    from ..support.families import FAMILIES, small
 
-    from ..support.oracle.networks import LAYOUTS, fill
-    from ..support.places import OFFLOADED, placed
-
-    class Video(comfy.supported_models.SVD_img2vid):
-        unet_extra_config = HEADS
-
-    config = Video({**LAYOUTS["v"][1], **VIDEO})
-    config.set_inference_dtype(torch.float32, None)
-    model = config.get_model({}, device=OFFLOADED)
-    fill(model.diffusion_model, seed)
-    return placed(model)
+    return small.network("SVD_img2vid", FAMILIES["SVD_img2vid"], seed)
 
 
 @pytest.mark.long
