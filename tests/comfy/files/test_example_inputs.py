@@ -1,28 +1,19 @@
 """The pictures that the workflows load, where ComfyUI's Load Image finds them."""
 
-import json
-from collections.abc import Iterable
 from pathlib import Path
+
+from ...support.workflow_twins import read_json
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "workflows" / "api"
-
-
-def read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def loaded_pictures(prompts: Iterable[dict]) -> set[str]:
-    """Pictures that workflows load."""
-    nodes = [node for prompt in prompts for node in prompt.values()]
-    return {node["inputs"]["image"] for node in nodes if node["class_type"] == "LoadImage"}
 
 
 def test_load_image_lists_every_picture_of_the_workflows(pack):
     import nodes
 
     (listed, _) = nodes.LoadImage.INPUT_TYPES()["required"]["image"]
-    loaded = loaded_pictures(map(read, SHIPPED.glob("*.json")))
+    shipped = [node for path in SHIPPED.glob("*.json") for node in read_json(path).values()]
+    loaded = {node["inputs"]["image"] for node in shipped if node["class_type"] == "LoadImage"}
     assert len(loaded) == 8
     assert loaded <= set(listed)
 
