@@ -220,31 +220,18 @@ def test_weights_in_half_precision_are_sampled_so_where_that_is_fast(
 # What is refused
 
 
-def run_refused(node, experts, match, latent=EMPTY):
-    with pytest.raises(ValueError, match=match):
-        node(
-            "MCDM_KSampler",
-            experts=experts,
-            seed=1,
-            steps=2,
-            sampler_name="euler",
-            scheduler="normal",
-            latent_image=latent,
-            denoise=1.0,
-        )
-
-
-def test_a_map_of_another_size_is_told_in_pixels(load_latent, chain, node):
+def test_a_map_of_another_size_is_told_in_pixels(load_latent, chain, sample):
     match = "expects a latent of 64×64 pixels, the size of its map, and got one of 96×128"
-    run_refused(node, chain(load_latent("hair")), match, {"samples": torch.zeros(1, 4, 16, 12)})
+    with pytest.raises(ValueError, match=match):
+        sample(chain(load_latent("hair")), {"samples": torch.zeros(1, 4, 16, 12)})
 
 
-def test_conditions_of_one_kind_are_no_conditions_of_the_other(load, load_latent, chain, node):
+def test_conditions_of_one_kind_are_no_conditions_of_the_other(load, load_latent, chain, sample):
     expert = load_latent("hair")
     expert.condition = load("hair").condition
-    run_refused(
-        node, chain(expert), "driven by a hair map and got a conditioning made for one driven by a hair map, with"
-    )
+    match = "driven by a hair map and got a conditioning made for one driven by a hair map, with"
+    with pytest.raises(ValueError, match=match):
+        sample(chain(expert), EMPTY)
 
 
 def test_a_vae_that_is_missing_is_refused_at_post(host, node, base, latent_experts, small_vaes, tmp_path):
