@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 import torch
 
+from ..support.attachments import split
 from ..support.closeness import assert_close
 from ..support.core_samplers import core_ksampler
 from ..support.leaks import Living, state_of
@@ -193,15 +194,8 @@ def test_two_experts_keep_theirs_apart(bare, run, by_core_guiders, replaces):
     assert (theirs - by_core_guiders([bare(0), bare(1)])).abs().max() > 1e-2 * theirs.std()
 
 
-def by_fours(apply_model, args):
-    """Gives the network the rows of one MODEL at a time, of which it can't be told whose they are."""
-    tensors = [args["input"], args["timestep"], args["c"].pop("c_crossattn")]
-    chunks = zip(*(tensor.split(4) for tensor in tensors), strict=True)
-    return torch.cat([apply_model(x, t, c_crossattn=text, **args["c"]) for x, t, text in chunks])
-
-
 @pytest.mark.one_of(2)
-@pytest.mark.parametrize("wrapper", [None, by_fours], ids=["in one pass", "given up"])
+@pytest.mark.parametrize("wrapper", [None, split(4)], ids=["in one pass", "given up"])
 def test_a_lora_beside_its_base(bare, run, by_core_guiders, wrapper):
     """From the second step on they share passes; where that fails, what the pass kept doesn't count either."""
     from ..support.clones import lora_on

@@ -46,6 +46,17 @@ def apart(model):
     return other
 
 
+def split(most):
+    """A wrapper that gives the network so many rows at a time, so that it can't be told whose they are."""
+
+    def wrapper(apply_model, args):
+        tensors = [args["input"], args["timestep"], args["c"].pop("c_crossattn")]
+        chunks = zip(*(tensor.split(most) for tensor in tensors), strict=True)
+        return torch.cat([apply_model(x, t, c_crossattn=text, **args["c"]) for x, t, text in chunks])
+
+    return wrapper
+
+
 def hooks_like_a_lora(model, seed, strengths=(1.0, 0.0, -1.0)):
     """A hooked LoRA whose strength changes during the sampling."""
     import comfy.hooks

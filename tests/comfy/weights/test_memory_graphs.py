@@ -14,6 +14,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..support.attachments import split
+
 
 @pytest.fixture
 def prefetch(pack):
@@ -157,13 +159,8 @@ def test_a_pass_that_is_given_up_drops_what_its_own_network_fetched_ahead(bare, 
 
     first, other = bare(0), bare(1)
 
-    def in_pairs(apply_model, args):
-        tensors = args["input"], args["timestep"], args["c"].pop("c_crossattn")
-        chunks = zip(*(tensor.split(2) for tensor in tensors), strict=True)
-        return torch.cat([apply_model(x, t, c_crossattn=text, **args["c"]) for x, t, text in chunks])
-
     wrapped = first.model.clone()
-    wrapped.set_model_unet_function_wrapper(in_pairs)
+    wrapped.set_model_unet_function_wrapper(split(2))
     clone = adapted(wrapped, "lora", ".attn2.to_q.weight")
     experts = [replace(first, model=wrapped), replace(first, model=clone), other]
     mine, others = fetched_ahead(prefetch, wrapped), fetched_ahead(prefetch, other.model)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from ..support.attachments import split
 from ..support.closeness import AGREEMENT, rounded
 from ..support.leaks import Living
 
@@ -128,17 +129,6 @@ def test_guidance_that_calls_the_network_itself(network, guider_of):
         return [SelfAttentionGuidance.execute(first, 0.7, 2.0).args[0], plain]
 
     assert_agree(sampled(guider_of(models(network("eps", 44)))), models(network("eps", 44)), hooks_ask=True)
-
-
-def split(most):
-    """A wrapper that gives the network so many rows at a time."""
-
-    def wrapper(apply_model, args):
-        tensors = [args["input"], args["timestep"], args["c"].pop("c_crossattn")]
-        chunks = zip(*(tensor.split(most) for tensor in tensors), strict=True)
-        return torch.cat([apply_model(x, t, c_crossattn=text, **args["c"]) for x, t, text in chunks])
-
-    return wrapper
 
 
 @pytest.mark.one_of(2)
