@@ -15,19 +15,14 @@ def sampling(core):
     return sys.modules["mcdm_pack.mcdm_core.sampling"]
 
 
-def in_comfyui(node, experts, spacing, seed, eta=0.0, sampler=None):
+def in_comfyui(node, chain, experts, spacing, seed, eta=0.0, sampler=None):
     import comfy_extras.nodes_custom_sampler as custom
 
     reference = experts[0]
     (latent,) = node("MCDM_EmptyLatent", encoder=reference.encoder, batch_size=2)
     (sigmas,) = node("MCDM_Sigmas", model=reference.model, spacing=spacing, denoise=1.0)
     sampler = sampler or node("MCDM_SamplerDDIM", eta=eta)[0]
-    built = ()
-    for expert in experts:
-        inputs = {"weight": 1.5, "reliability": 1.0, "start": 0.0, "end": 1.0}
-        inputs |= {"model": expert.model, "condition": expert.condition, "null": expert.null}
-        (built,) = node("MCDM_Expert", experts=built, **inputs)
-    (guider,) = node("MCDM_Guider", experts=built)
+    (guider,) = node("MCDM_Guider", experts=chain(*experts))
     out, _ = custom.SamplerCustomAdvanced().sample(custom.Noise_RandomNoise(seed), guider, sampler, sigmas, latent)
     return reference.vae.decode(out["samples"])
 
@@ -49,19 +44,19 @@ def in_the_core(core, sampling, base, names, experts, spacing, seed, **how):
 @pytest.mark.one_of(6)
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 @pytest.mark.parametrize("names", [["hair"], ["hair", "skin"], ["skin", "text", "sketch"], ["hair", "linear"]])
-def test_same_seed_same_picture(load, node, core, sampling, base, small_experts, names, eta):
+def test_same_seed_same_picture(load, node, chain, core, sampling, base, small_experts, names, eta):
     experts = [load(name) for name in names]
-    ours = in_comfyui(node, experts, "10", 3, eta)
+    ours = in_comfyui(node, chain, experts, "10", 3, eta)
     theirs = in_the_core(core, sampling, base, [small_experts[name] for name in names], experts, "10", 3, eta=eta)
     assert ((theirs > 0) & (theirs < 1)).float().mean() > 0.1  # saturated pixels compare nothing
     assert (ours - theirs).abs().max() < LEVEL
 
 
-def test_same_logic(load, node, core, sampling, base, small_experts):
+def test_same_logic(load, node, chain, core, sampling, base, small_experts):
     names = ["hair", "skin"]
     experts = [load(name) for name in names]
     (sampler,) = node("MCDM_Logic", operation="or", sharpness=0.01, prior=0.5, largest=2.0)
-    ours = in_comfyui(node, experts, "10", 3, sampler=sampler)
+    ours = in_comfyui(node, chain, experts, "10", 3, sampler=sampler)
     how = {"sampler": sampling.sample_logic, "logic": core.Logic(operation="or", sharpness=0.01)}
     theirs = in_the_core(core, sampling, base, [small_experts[name] for name in names], experts, "10", 3, **how)
     assert (ours - theirs).abs().max() < LEVEL
