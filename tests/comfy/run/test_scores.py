@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from ..support.attachments import unclamped
-from ..support.oracle.asked_alone import asked_alone
 
 SIGMAS = torch.tensor([20.0, 3.0, 1.0, 0.5, 0.0])
 REFUSED = "carry the scores of this chain's run and got some that don't; turn `scores` on"
@@ -61,23 +60,26 @@ def recording(points):
     return sample
 
 
+def lifts(joint, experts, points, made, seen=(slice(None), slice(None))):
+    """The means over these points of what each expert's prompt lifts, in the columns that it sees."""
+    expected = torch.zeros(len(made), 2, dtype=torch.float64)
+    for x, sigma in points:
+        for k, expert in enumerate(experts):
+            null, told = (joint.predicted(expert, of, x, sigma) for of in (expert.null, expert.condition))
+            errors = [(made - of)[..., seen[k]].double().square().flatten(1).mean(1) for of in (null, told)]
+            expected[:, k] += (errors[0] - errors[1]) / len(points)
+    return expected
+
+
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("kind", ["MCDM_Guider", "MCDM_OwnNullGuider"])
-def test_scores_beside_plain_loops(load, chain, node, host, sampled, kind):
+def test_scores_beside_plain_loops(load, chain, joint, host, sampled, kind):
     import comfy.samplers
 
     hair, skin = unclamped(load("hair")), unclamped(load("skin"))
     points, product = [], chain((hair, WEIGHTS[0]), (skin, WEIGHTS[1]))
     made = sampled(product, kind=kind, sampler=comfy.samplers.KSAMPLER(recording(points)))["samples"]
-    expected = torch.zeros(4, 2, dtype=torch.float64)
-    for x, sigma in points:
-        for k, expert in enumerate((hair, skin)):
-            null, told = (
-                asked_alone(chain, node, expert, condition, x, sigma) for condition in (expert.null, expert.condition)
-            )
-            for row in range(4):
-                errors = [(made[row] - of[row]).double().square().mean() for of in (null, told)]
-                expected[row, k] += (errors[0] - errors[1]) / len(points)
+    expected = lifts(joint, (hair, skin), points, made)
     torch.testing.assert_close(host.run.scores.scores_of(made, product), expected, atol=1e-5, rtol=1e-4)
 
 
@@ -220,7 +222,7 @@ def test_a_cancelled_run_leaves_no_scores_and_the_next_one_has_them(experts, sam
     assert host.run.scores.scores_of(sampled(product)["samples"], product) is not None
 
 
-def test_scores_heed_masks_windows_and_what_was_left_out(load, chain, node, host, sampled):
+def test_scores_heed_masks_windows_and_what_was_left_out(load, chain, node, joint, host, sampled):
     """Half of the picture, of a mask; one step in three, as the others are left out; and no step after the window."""
     import comfy.samplers
 
@@ -232,13 +234,7 @@ def test_scores_heed_masks_windows_and_what_was_left_out(load, chain, node, host
     (product,) = node("MCDM_Passes", experts=product, **saving, threshold=-1.0, refresh=3)
     points = []
     made = sampled(product, sampler=comfy.samplers.KSAMPLER(recording(points)))["samples"]
-    expected = torch.zeros(4, 2, dtype=torch.float64)
-    for x, sigma in (points[0], points[3]):
-        for k, expert in enumerate((hair, skin)):
-            null, told = (asked_alone(chain, node, expert, of, x, sigma) for of in (expert.null, expert.condition))
-            seen = slice(None) if k == 0 else slice(0, 16)
-            errors = [(made - of)[..., seen].double().square().flatten(1).mean(1) for of in (null, told)]
-            expected[:, k] += (errors[0] - errors[1]) / 2
+    expected = lifts(joint, (hair, skin), (points[0], points[3]), made, seen=(slice(None), slice(16)))
     torch.testing.assert_close(host.run.scores.scores_of(made, product), expected, atol=1e-5, rtol=1e-4)
 
 
