@@ -1,6 +1,5 @@
 """Experts that a graph describes, of nodes and files that only the worker has."""
 
-import asyncio
 import importlib.util
 import json
 import re
@@ -9,6 +8,7 @@ import pytest
 import torch
 
 from ...support.watchdog import PATIENCE
+from ..support.server.posts import faults_of, shown
 from ..support.server.workers import NO_RAY, copy_models, joined_cluster, on_worker
 from .test_workers import assert_same, checkpoints, expert, runner, small  # noqa: F401 — a fixture
 
@@ -102,22 +102,12 @@ def test_a_picture_that_this_comfyui_has_is_sent(cluster, runner):  # noqa: F811
 
 
 @pytest.fixture
-def posted(cluster, runner, monkeypatch):  # noqa: F811
-    """What POST /prompt says."""
-    import execution
-
-    import nodes
-
-    queued = importlib.import_module("mcdm_pack.nodes.host.prompt.queued_prompt")
+def said(host, runner):  # noqa: F811
+    """What POST /prompt says of the expert on a worker: nothing, or a sentence."""
 
     def check(prompt):
-        prompt = behind(prompt, "11") | {"save": {"class_type": "SaveLatent", "inputs": {"samples": ["11", 0]}}}
-        prompt["save"]["inputs"]["filename_prefix"] = "x"
-        assert "SaveLatent" in nodes.NODE_CLASS_MAPPINGS
-        queued.remember_prompt({"prompt": prompt})
-        validated = {}
-        asyncio.run(execution.validate_inputs("test", prompt, "save", validated))
-        return " ".join(error["details"] for error in validated["8"][1])
+        faults = faults_of(host, shown(behind(prompt, "11"), "11"))
+        return faults["8"].sentence if faults else ""
 
     return check
 
@@ -127,21 +117,21 @@ def changed(prompt: dict, key: str, node: dict) -> dict:
     return {**prompt, "8": {**prompt["8"], "inputs": {**prompt["8"]["inputs"], "graph": json.dumps(graph)}}}
 
 
-def test_it_is_validated_there(cluster, posted, monkeypatch):
+def test_it_is_validated_there(cluster, said, monkeypatch):
     monkeypatch.setattr(importlib.import_module(QUEUE_CHECK), "WITHIN", PATIENCE)  # that of users is 2 s
     prompt = by_graph(with_picture(), cluster.address, "8")
-    assert posted(prompt) == ""
+    assert said(prompt) == ""
     missing_node = changed(prompt, "1", {"class_type": "OnlyHere", "inputs": {}})
-    assert re.search("worker one refuses: Expected the node OnlyHere, which .*; install", posted(missing_node))
+    assert re.search("worker one refuses: Expected the node OnlyHere, which .*; install", said(missing_node))
     no_file = changed(prompt, "1", {"class_type": "CheckpointThere", "inputs": {"ckpt_name": "no.safetensors"}})
-    assert re.search("worker one refuses: CheckpointThere: .*no.safetensors", posted(no_file))
+    assert re.search("worker one refuses: CheckpointThere: .*no.safetensors", said(no_file))
     no_picture = changed(prompt, "3", {"class_type": "ImageThere", "inputs": {"image": "no.png"}})
-    assert re.search("worker one refuses: ImageThere: .*no.png", posted(no_picture))
+    assert re.search("worker one refuses: ImageThere: .*no.png", said(no_picture))
     nobody = {**prompt, "8": {**prompt["8"], "inputs": {**prompt["8"]["inputs"], "worker": "three"}}}
-    assert re.search("a worker three .* found none; start", posted(nobody))
+    assert re.search("a worker three .* found none; start", said(nobody))
 
 
-def test_a_worker_that_does_not_answer_is_left_to_the_run(cluster, posted, monkeypatch):
+def test_a_worker_that_does_not_answer_is_left_to_the_run(cluster, said, monkeypatch):
     """Three experts of it wait no longer than one: until the same moment."""
     check = importlib.import_module(QUEUE_CHECK)
     within, deadlines = check._within, []
@@ -159,7 +149,7 @@ def test_a_worker_that_does_not_answer_is_left_to_the_run(cluster, posted, monke
     process = cluster.process("one")
     process.suspend()
     try:
-        assert posted(prompt) == ""
+        assert said(prompt) == ""
     finally:
         process.resume()
     assert len(deadlines) == 3

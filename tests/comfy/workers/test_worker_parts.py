@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from ..support.server.posts import said_of
 from ..support.server.prompt_mutants import mutants
 
 
@@ -522,45 +523,19 @@ def test_a_picture_that_a_graph_names_is_looked_at_again(node, base):
 
 
 @pytest.fixture
-def posted(pack, monkeypatch):
-    """What POST /prompt says of an expert on a worker with these inputs: nothing, or a sentence."""
-    import asyncio
-
-    import execution
-
-    import nodes
-
-    queued = importlib.import_module("mcdm_pack.nodes.host.prompt.queued_prompt")
-
-    class End:
-        OUTPUT_NODE = True
-        RETURN_TYPES = ()
-
-        @classmethod
-        def INPUT_TYPES(cls):  # noqa: N802 - as ComfyUI calls it
-            return {"required": {"experts": ("MCDM_EXPERTS",)}}
-
-    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "End", End)
-
-    def check(more=None, **inputs):
-        numbers = {"weight": 1.0, "reliability": 1.0, "start": 0.0, "end": 1.0}
-        where = {"address": "127.0.0.1:6379", "worker": "one", "timeout": 5.0}
-        remote = {"class_type": "MCDM_ExpertRemote", "inputs": {**numbers, **where, **inputs}}
-        prompt = {"r": remote, "end": {"class_type": "End", "inputs": {"experts": ["r", 0]}}, **(more or {})}
-        queued.remember_prompt({"prompt": prompt})
-        validated = {}
-        asyncio.run(execution.validate_inputs("test", prompt, "end", validated))
-        return " ".join(error["details"] for error in validated["r"][1])
-
-    return check
+def said(host, node):
+    """What POST /prompt says of an expert on a worker with these inputs."""
+    inputs = {"weight": 1.0, "reliability": 1.0, "start": 0.0, "end": 1.0}
+    inputs |= {"address": "127.0.0.1:6379", "worker": "one", "timeout": 5.0}
+    return lambda **more: said_of(host, node, "MCDM_ExpertRemote", **inputs, **more)
 
 
-def test_a_model_or_a_graph_has_to_be_there(posted):
-    assert "Expected a model and got neither a link nor a graph; connect" in posted()
-    assert "Expected a model and got neither a link nor a graph; connect" in posted(graph="  ")
+def test_a_model_or_a_graph_has_to_be_there(said):
+    assert "Expected a model and got neither a link nor a graph; connect" in said()
+    assert "Expected a model and got neither a link nor a graph; connect" in said(graph="  ")
 
 
-def test_a_graph_is_checked_when_it_is_queued(posted, without_ray):
-    assert "Expected one Diffusion Expert in the graph" in posted(graph=json.dumps(prompt_of("x")))
-    assert "needs a prompt" in posted(graph=json.dumps(graph_of(condition=None)))  # a weight without one
-    assert re.search("Expected Ray.*; run: python -m pip install", posted(graph=json.dumps(graph_of())))
+def test_a_graph_is_checked_when_it_is_queued(said, without_ray):
+    assert "Expected one Diffusion Expert in the graph" in said(graph=json.dumps(prompt_of("x")))
+    assert "needs a prompt" in said(graph=json.dumps(graph_of(condition=None)))  # a weight without one
+    assert re.search("Expected Ray.*; run: python -m pip install", said(graph=json.dumps(graph_of())))
