@@ -1,13 +1,9 @@
 """What a step asks of an accelerator beside core's, by the lines of `python -m benchmarks.counts`."""
 
-import csv
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from ..support.benchmarks import figures_of
+
 # Operations of a step beside its networks, by the same command at bbb3ae6; with a weight curve it counted 524 and 591.
 OPERATIONS = {
     "one expert": 47,
@@ -57,13 +53,9 @@ PROMISES = {
 @pytest.fixture(scope="module")
 def lines(accelerator, comfyui, tmp_path_factory):
     """Those of the table, by name."""
-    figures = tmp_path_factory.mktemp("counts") / "figures.csv"
-    command = [sys.executable, "-m", "benchmarks.counts", "--csv", figures]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
-    assert done.returncode == 0, done.stderr
-    with figures.open(encoding="utf-8", newline="") as file:
-        found = {line["name"]: {**line} for line in csv.DictReader(file)}
-    assert [row.split(" | ")[0].removeprefix("| ") for row in done.stdout.splitlines()[2:]] == list(found)
+    written, figures = figures_of(tmp_path_factory.mktemp("counts"), "benchmarks.counts")
+    found = {line["name"]: line for line in figures}
+    assert [row.split(" | ")[0].removeprefix("| ") for row in written[2:]] == list(found)
     for line in found.values():
         line |= {name: float(value) for name, value in line.items() if name not in ("name", "core")}
     return found
