@@ -116,25 +116,17 @@ def gaussian_flow(pack):
 
     Where its noise is scaled by the size of pictures, only `noise_scaling` tells by how much.
     """
-    import comfy.latent_formats
-    import comfy.model_base
-    import comfy.model_sampling
-    import comfy.supported_models_base
+    from comfy.latent_formats import ChromaRadiance
+    from comfy.model_base import ModelType
+
+    from ..support.families.sized_noise import SizedFlow
+    from ..support.places import around, placed
 
     def build(k, noise_scale, by_size=False):
-        from ..support.families.sized_noise import SizedFlow
-        from ..support.places import placed
-
-        class Config(comfy.supported_models_base.BASE):
-            latent_format = comfy.latent_formats.ChromaRadiance
-
-        config = Config({"disable_unet_model_creation": True})
-        config.sampling_settings = {"noise_scale": noise_scale}
-        model = comfy.model_base.BaseModel(config, comfy.model_base.ModelType.FLOW)
-        model.diffusion_model = GaussianFlow(noise_scale)
+        sampling = {} if by_size else {"noise_scale": noise_scale}
+        model = around(GaussianFlow(noise_scale), ChromaRadiance, ModelType.FLOW, **sampling)
         if by_size:
-            config.sampling_settings = {}
-            model.model_sampling = SizedFlow(config)
+            model.model_sampling = SizedFlow(model.model_config)
         tokens = [[[torch.tensor([[[MEANS[i]], [VARIANCES[i]]]]), {}]] for i in (k, 2)]
         return SimpleNamespace(model=placed(model), condition=tokens[0], null=tokens[1])
 

@@ -204,25 +204,18 @@ class SequenceFirst(torch.nn.Module):
 
 
 @pytest.fixture
-def sequences():
+def sequences(pack):
     """A MODEL of that network."""
-    import comfy.model_base
     import comfy.ops
-    import comfy.supported_models_base
     from comfy.latent_formats import SD15
 
-    class Config(comfy.supported_models_base.BASE):
-        latent_format = SD15
+    from ..support.oracle.networks import fill
+    from ..support.places import around, placed
 
     def make(seed):
-        from ..support.oracle.networks import fill
-        from ..support.places import placed
-
-        config = Config({"disable_unet_model_creation": True})
-        model = comfy.model_base.BaseModel(config, comfy.model_base.ModelType.EPS)
-        model.diffusion_model = SequenceFirst(comfy.ops.disable_weight_init)
-        fill(model.diffusion_model, seed)
-        return placed(model)
+        network = SequenceFirst(comfy.ops.disable_weight_init)
+        fill(network, seed)
+        return placed(around(network, SD15))
 
     return make
 

@@ -10,17 +10,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import comfy.model_base
 import comfy.model_patcher
 import comfy.ops
-import comfy.supported_models_base
 import torch
 from comfy.latent_formats import SD15
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ..oracle.networks import fill
-from ..places import HERE, OFFLOADED
+from ..places import HERE, OFFLOADED, around
 
 WIDTH, INNER = 128, 256  # large enough, above 16 kB, for dynamic VRAM to fetch int8 layers through pages
 
@@ -87,10 +85,8 @@ def model_of(part: Callable[[Any], nn.Module], seed: int, int8: bool = False) ->
         weights = quantized(network)
         network = Around(part(comfy.ops.mixed_precision_ops(compute_dtype=torch.float32)))
         network.load_state_dict(weights)
-    model = comfy.model_base.BaseModel(_Config({"disable_unet_model_creation": True}), comfy.model_base.ModelType.EPS)
-    model.diffusion_model = network
     patcher = comfy.model_patcher.CoreModelPatcher
-    return patcher(model, load_device=HERE, offload_device=OFFLOADED)
+    return patcher(around(network, SD15), load_device=HERE, offload_device=OFFLOADED)
 
 
 def quantized(network: nn.Module) -> dict[str, Tensor]:
@@ -104,7 +100,3 @@ def quantized(network: nn.Module) -> dict[str, Tensor]:
             stored = {"weight": (weight / scale).round().to(torch.int8), "weight_scale": scale, "comfy_quant": told}
             weights |= {f"{path}.{name}": value for name, value in stored.items()}
     return weights
-
-
-class _Config(comfy.supported_models_base.BASE):
-    latent_format = SD15

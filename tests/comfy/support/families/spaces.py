@@ -25,16 +25,11 @@ class ConvolutionNetwork(torch.nn.Module):
 def expert_in(space, seed):
     """An expert in a latent space, given by the name of its class, for the fixture `chain`."""
     import comfy.latent_formats
-    import comfy.model_base
-    import comfy.supported_models_base
+    from comfy.model_base import ModelType
 
-    from ..places import placed
+    from ..places import around, placed
 
-    class Config(comfy.supported_models_base.BASE):
-        latent_format = getattr(comfy.latent_formats, space)
-
-    config = Config({"disable_unet_model_creation": True})
-    model = comfy.model_base.BaseModel(config, comfy.model_base.ModelType.FLOW)
-    model.diffusion_model = ConvolutionNetwork(model.latent_format, seed)
+    latent_format = getattr(comfy.latent_formats, space)
+    model = around(ConvolutionNetwork(latent_format(), seed), latent_format, ModelType.FLOW)
     tokens = [[torch.full((1, 2, 4), value), {}] for value in (0.5 * seed, 0.0)]
     return SimpleNamespace(model=placed(model), condition=tokens[:1], null=tokens[1:])
