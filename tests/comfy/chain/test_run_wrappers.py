@@ -105,16 +105,13 @@ def test_easycache_on_the_second_expert_alone_is_cores_run(bare, cached, product
 @pytest.mark.parametrize("attached", ["to each", "before the LoRA"])
 def test_easycache_on_a_clone_with_a_lora(bare, cached, product_of, by_core, skipped, attached):
     """The second MODEL's own cache decides for it, also where both were made of one MODEL with a cache."""
-    import comfy.sd
-
-    from ..support.oracle.networks import lora
+    from ..support.clones import lora_on
 
     def make(networks):
         first, second = cached(networks[0]), replace(bare(1), model=cached(networks[1], threshold=1.5).model)
         if attached == "before the LoRA":
             second = replace(second, model=(first if networks[0] is networks[1] else cached(networks[1])).model)
-        weights = lora(second.model, 8)
-        return [first, replace(second, model=comfy.sd.load_lora_for_models(second.model, None, weights, 0.5, 0.0)[0])]
+        return [first, replace(second, model=lora_on(second.model, 8, 0.5))]
 
     shared = bare(0)
     (ours, found), (theirs, expected) = (

@@ -69,14 +69,11 @@ def test_a_split_changes_nothing(bare, split, guider_of, sampled, passes, places
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize("order", ["LoRA after the split", "LoRA before the split", "LoRA first"])
 def test_clones_whose_copies_share_a_network(bare, split, guider_of, sampled, order):
-    import comfy.sd
-
-    from ..support.oracle.networks import lora
+    from ..support.clones import lora_on
     from ..support.oracle.variants import expert_of
 
     def with_lora(expert):
-        weights = lora(expert.model, 8)
-        return expert_of(comfy.sd.load_lora_for_models(expert.model, None, weights, 0.5, 0.0)[0], 1)
+        return expert_of(lora_on(expert.model, 8, 0.5), 1)
 
     def make(divide):
         expert = bare(0)

@@ -25,11 +25,9 @@ def core_alone(model):
 
 
 def with_lora(model):
-    import comfy.sd
+    from ..support.clones import lora_on
 
-    from ..support.oracle.networks import lora
-
-    return comfy.sd.load_lora_for_models(model, None, lora(model, 8), 0.7, 0.0)[0]
+    return lora_on(model, 8)
 
 
 @pytest.mark.one_of(16)

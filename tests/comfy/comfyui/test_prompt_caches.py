@@ -114,12 +114,9 @@ def _family(name, **more):
 @pytest.mark.parametrize("apart", [False, True], ids=["by rows", "exchanged"])
 def test_hidream_o1_which_keeps_prompts_past_a_run(sampled, apart):
     """Two LoRAs of one network, in one prompt; and the network alone, after the product as before it."""
-    import comfy.sd
-    import comfy.supported_models
-
     from ..support import attachments
+    from ..support.clones import lora_on
     from ..support.families import small
-    from ..support.oracle.networks import lora
     from ..support.oracle.variants import Expert
 
     row = _family("HiDreamO1")
@@ -128,9 +125,7 @@ def test_hidream_o1_which_keeps_prompts_past_a_run(sampled, apart):
         return small.network("HiDreamO1", row, 1)
 
     def pair(first, second):
-        models = [
-            comfy.sd.load_lora_for_models(m, None, lora(m, 5 + i), 0.9, 0.0)[0] for i, m in enumerate((first, second))
-        ]
+        models = [lora_on(first, 5, 0.9), lora_on(second, 6, 0.9)]
         models[1] = attachments.apart(models[1]) if apart else models[1]
         return [Expert(model, small.condition(row, 11), small.null(row), weight=0.9) for model in models]
 
@@ -142,11 +137,10 @@ def test_hidream_o1_which_keeps_prompts_past_a_run(sampled, apart):
 
 def test_wan_animates_cache_of_the_pose(sampled):
     """WanAnimate2Cache before a LoRA: both MODELs have its one object, which knows poses alone."""
-    import comfy.sd
     import comfy_extras.nodes_wan as nodes_wan
 
+    from ..support.clones import lora_on
     from ..support.families import small
-    from ..support.oracle.networks import lora
     from ..support.oracle.variants import Expert
 
     row = _family("WAN_Animate2", num_layers=2)
@@ -157,7 +151,7 @@ def test_wan_animates_cache_of_the_pose(sampled):
     }
 
     def pair(base):
-        models = [base, comfy.sd.load_lora_for_models(base, None, lora(base, 5), 0.9, 0.0)[0]]
+        models = [base, lora_on(base, 5, 0.9)]
         texts = [[[text, {**values, **pose}] for text, values in small.condition(row, seed)] for seed in (11, 12)]
         return [Expert(model, *texts, weight=1.5) for model in models]
 

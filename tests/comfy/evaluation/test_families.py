@@ -23,17 +23,13 @@ def family(request, pack):
 
     The product gets the LoRA on a clone of A, brute force a network that shares nothing with A.
     """
-    import comfy.sd
-    import comfy.supported_models
-
+    from ..support.clones import lora_on
     from ..support.families import small
-    from ..support.oracle.networks import lora
     from ..support.oracle.variants import Expert
 
     name, row = request.param, FAMILIES[request.param]
     first, copy, other = (small.network(name, row, seed) for seed in (1, 1, 2))
-    weights = lora(first, 5)
-    clone, lora_copy = (comfy.sd.load_lora_for_models(model, None, weights, 0.5, 0.0)[0] for model in (first, copy))
+    clone, lora_copy = (lora_on(model, 5, 0.5) for model in (first, copy))
     prompts = [small.condition(row, seed) for seed in (11, 12)]
 
     def expert(model, prompt=0, **settings):

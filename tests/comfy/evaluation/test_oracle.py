@@ -158,9 +158,7 @@ def test_guidance_hooks_run_on_the_product(models, product_of, assert_agree, gui
 @pytest.mark.parametrize("reliability", [1.0, 0.0])
 def test_sag_reads_the_first_experts_null_and_no_other(casts, product_of, assert_agree, guided, second, reliability):
     """The others have it as well, on the same patch, and nulls of their own."""
-    import comfy.sd
-
-    from ..support.oracle.networks import lora
+    from ..support.clones import lora_on
     from ..support.oracle.variants import conditioning, expert_of
 
     def make(cast):
@@ -168,7 +166,7 @@ def test_sag_reads_the_first_experts_null_and_no_other(casts, product_of, assert
         model = guided("SAG", bare)
         found = [expert_of(model, place) for place in range(3)]
         if second == "a LoRA on it":
-            found[1] = replace(found[1], model=comfy.sd.load_lora_for_models(model, None, lora(bare, 8), 0.5, 0.0)[0])
+            found[1] = replace(found[1], model=lora_on(model, 8, 0.5))
         elif second == "a ControlNet":
             found[1] = replace(cast.expert("eps", "ControlNet", 1), model=model)
         found[2] = replace(found[2], null=conditioning(-9, tokens=3))

@@ -6,10 +6,10 @@ Imports ComfyUI: import it after the `pack` fixture has made it importable.
 from __future__ import annotations
 
 import comfy.samplers
-import comfy.sd
 import torch
 
-from .oracle.networks import lora, network
+from .clones import lora_on
+from .oracle.networks import network
 from .oracle.variants import conditioning
 
 SHAPE = (1, 4, 8, 12)
@@ -29,7 +29,7 @@ WIDGETS = {
 
 def pair(base, strength=0.3):
     """Two MODELs of one network, each with a LoRA of its own."""
-    return [comfy.sd.load_lora_for_models(base, None, lora(base, seed), strength, 0.0)[0] for seed in (21, 22)]
+    return [lora_on(base, seed, strength) for seed in (21, 22)]
 
 
 def inputs(node, layout="eps", base=None, models=None, prompts=1, weight=0.5, reliabilities=(1.0, 1.0), **changes):

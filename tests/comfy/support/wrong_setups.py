@@ -132,14 +132,10 @@ class Setups:
 
     def with_control_lora_for_two_weights(self):
         import comfy.controlnet
-        import comfy.sd
 
-        from .oracle.networks import lora
+        from .clones import lora_on
 
-        def with_lora(model):
-            return comfy.sd.load_lora_for_models(model, None, lora(model, 2), 0.5, 0.0)[0]
-
-        return self.with_control_for_clones(comfy.controlnet.ControlLora({}), with_lora)
+        return self.with_control_for_clones(comfy.controlnet.ControlLora({}), lambda model: lora_on(model, 2, 0.5))
 
     def gap_with_control_lora(self):
         """A gap beside a control LoRA, which ComfyUI cannot clean up if it has not started it."""

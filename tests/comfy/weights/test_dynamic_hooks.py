@@ -17,17 +17,15 @@ pytestmark = pytest.mark.usefixtures("dynamic_vram")
 def parts(pack):
     """Experts on a network, a LoRA clone of it or another network, with a hooked LoRA or without."""
     import comfy.hooks
-    import comfy.sd
 
+    from ..support.clones import lora_on
     from ..support.oracle.networks import lora, network
     from ..support.oracle.variants import expert_of, schedule_hooks
 
     def make(disable_dynamic=False):
         plain, other = (network("eps", seed, disable_dynamic=disable_dynamic) for seed in (1, 2))
-        (weights, more) = lora(plain, 8), lora(plain, 9)
-        hooks = schedule_hooks(comfy.hooks.create_hook_lora(weights, 0.6, 0.0))
-        clone = comfy.sd.load_lora_for_models(plain, None, more, 0.7, 0.0)[0]
-        named = {"plain": plain, "LoRA clone": clone, "another network": other}
+        hooks = schedule_hooks(comfy.hooks.create_hook_lora(lora(plain, 8), 0.6, 0.0))
+        named = {"plain": plain, "LoRA clone": lora_on(plain, 9), "another network": other}
 
         def expert(name, place, with_hooks=False):
             found = expert_of(named[name], place)
