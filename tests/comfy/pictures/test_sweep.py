@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from ..support.attachments import with_lora
-from ..support.server.posts import faults_of, shown
+from ..support.server.posts import faults_of, prompt_node
+from ..support.server.prompts import chain_sampled, chained
 
 TILE, STEP, MARGIN = 256, 256 + 8, 8
 TITLE = TILE // 3
@@ -223,26 +224,12 @@ def refusal(host):
     """What POST /prompt would say of a sweep of a chain."""
 
     def say(*experts, **changes):
-        loader = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a.safetensors"}}
-        asked = {"class_type": "MCDM_ReliabilitySweep", "inputs": {**WIDGETS, **changes}}
-        prompt = {"loader": loader, "sweep": asked}
-        above = prompt["sweep"]
-        for place, settings in reversed(list(enumerate(experts))):
-            inputs = {
-                "model": ["loader", 0],
-                "condition": ["c", 0],
-                "null": ["c", 1],
-                "weight": 2.0,
-                "reliability": 1.0,
-            }
-            inputs |= {"start": 0.0, "end": 1.0, **settings}
-            prompt[str(place)] = {
-                "class_type": "MCDM_Expert",
-                "inputs": {key: value for key, value in inputs.items() if value is not None},
-            }
-            above["inputs"]["experts"] = [str(place), 0]
-            above = prompt[str(place)]
-        faults = faults_of(host, shown(prompt, "sweep"))
+        settings = {
+            f"at_{place}": {"model": ["loader", 0], "weight": 2.0, **own} for place, own in enumerate(experts, start=1)
+        }
+        loader = prompt_node("CheckpointLoaderSimple", ckpt_name="a.safetensors")
+        prompt = {**chained([None] * len(experts), **settings), "loader": loader}
+        faults = faults_of(host, chain_sampled(prompt, "MCDM_ReliabilitySweep", **{**WIDGETS, **changes}))
         return "\n".join(fault.sentence for fault in faults.values())
 
     return say
