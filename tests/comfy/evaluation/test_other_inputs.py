@@ -29,28 +29,19 @@ def pair(pack):
     )
 
 
-def predicted(guider, latent):
-    import comfy.samplers
-
-    noise = torch.randn(1, *latent, generator=torch.Generator().manual_seed(3))
-    euler = comfy.samplers.sampler_object("euler")
-    return guider.sample(noise, torch.zeros_like(noise), euler, torch.tensor([0.9, 0.0]))
-
-
-def alone(expert, latent):
-    import comfy.samplers
-
-    guider = comfy.samplers.CFGGuider(expert.model)
-    guider.set_conds(expert.condition, expert.condition)
-    guider.set_cfg(1.0)
-    return predicted(guider, latent)
-
-
 @pytest.mark.parametrize("weights", [(0.5, 0.5), (0.3, 0.7)])
-def test_each_reads_its_own_picture(node, chain, pair, weights):
+def test_each_reads_its_own_picture(node, chain, sampled, pair, weights):
     """Weights that sum to 1 need no null, and the product is the mean of what each predicts by itself."""
+    from ..support.oracle.core_guiders import core_guider
+
+    def predicted(guider):
+        return sampled(guider, shape=(1, *pair.latent), sigmas=torch.tensor([0.9, 0.0]))
+
     experts = chain(*((e, {"weight": w}) for e, w in zip((pair.fill, pair.depth), weights, strict=True)))
-    found = predicted(node("MCDM_Guider", experts=experts)[0], pair.latent)
-    fill, depth = alone(pair.fill, pair.latent), alone(pair.depth, pair.latent)
+    found = predicted(node("MCDM_Guider", experts=experts)[0])
+    fill, depth = (
+        predicted(core_guider(SimpleNamespace(model=e.model, condition=e.condition, null=e.condition), 1.0))
+        for e in (pair.fill, pair.depth)
+    )
     assert (fill - depth).abs().max() > 1e-2
     torch.testing.assert_close(found, weights[0] * fill + weights[1] * depth, atol=1e-5, rtol=0)
