@@ -8,20 +8,13 @@ from ..support.closeness import rounded
 LAYOUTS = ("eps", "flow", "SDXL")
 
 
-@torch.no_grad()
 def core_alone(model):
     """ComfyUI's own CFGGuider over one MODEL."""
-    import comfy.samplers
+    from ..support.oracle.core_guiders import core_guider
+    from ..support.oracle.variants import expert_of
+    from ..support.small_runs import sampled
 
-    from ..support.oracle.variants import HEIGHT, WIDTH, conditioning
-
-    guider = comfy.samplers.CFGGuider(model)
-    guider.set_conds(conditioning(0), conditioning(-1))
-    guider.set_cfg(2.0)
-    noise = torch.randn(2, 4, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(3))
-    schedule = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 4)
-    sampler = comfy.samplers.sampler_object("euler")
-    return guider.sample(noise, torch.zeros_like(noise), sampler, schedule, disable_pbar=True, seed=3)
+    return sampled(core_guider(expert_of(model, 0), 2.0), steps=4)
 
 
 def with_lora(model):
