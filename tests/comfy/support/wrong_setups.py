@@ -27,11 +27,20 @@ class Setups:
         self.latent = torch.zeros(shape)
         return self.two()
 
-    def latent_for_a_checkpoint(self, *shape):
+    def checkpoints(self, *layouts, width=16):
+        """Experts on networks of these layouts, the last with tokens of this width, and a latent for them."""
         from .oracle.networks import network
 
+        self.latent = torch.zeros(2, 4, 8, 12)
+        widths = [*[16] * (len(layouts) - 1), width]
+        tokens = [[[torch.zeros(1, 7, each), {}]] for each in widths]
+        models = [network(layout, seed) for seed, layout in enumerate(layouts, start=1)]
+        return [SimpleNamespace(model=m, condition=t, null=t) for m, t in zip(models, tokens, strict=True)]
+
+    def latent_for_a_checkpoint(self, *shape):
+        experts = self.checkpoints("eps")
         self.latent = torch.zeros(shape)
-        return self.chain(self.checkpoint(network("eps", 1), 16))
+        return self.chain(*experts)
 
     def noise_levels(self, *sigmas):
         self.sigmas = torch.tensor(sigmas)
@@ -56,11 +65,10 @@ class Setups:
         return self.chain(expert, other)
 
     def controlnet_elsewhere(self):
-        from .oracle.networks import controlnet, network
+        from .oracle.networks import controlnet
         from .places import DEVICES
 
-        self.latent = torch.zeros(2, 4, 8, 12)
-        experts = [self.checkpoint(network("eps", seed), 16) for seed in (1, 2)]
+        experts = self.checkpoints("eps", "eps")
         experts[1].model.load_device = DEVICES[1]
         control = {"control": controlnet(experts[1].model, 3)}
         condition = [[tokens, {**values, **control}] for tokens, values in experts[1].condition]
@@ -77,35 +85,13 @@ class Setups:
 
         return self.with_object("latent_format", comfy.latent_formats.SDXL())
 
-    def flow_above_1(self):
-        from .oracle.networks import network
-
-        self.latent = torch.zeros(2, 4, 8, 12)
-        return self.chain(self.checkpoint(network("flow", 1), 16))
-
-    def tokens_of_another_clip(self, layout):
-        from .oracle.networks import network
-
-        self.latent = torch.zeros(2, 4, 8, 12)
-        return self.chain(self.checkpoint(network("eps", 1), 16), self.checkpoint(network(layout, 2), 1024))
-
-    def checkpoint(self, model, width):
-        tokens = [[torch.zeros(1, 7, width), {}]]
-        return SimpleNamespace(model=model, condition=tokens, null=tokens)
-
     def with_control(self, shared):
         import comfy.controlnet
 
         control = comfy.controlnet.ControlBase()
         control.previous_controlnet = None
         conditions = {}
-        if shared:
-            from .oracle.networks import network
-
-            self.latent = torch.zeros(2, 4, 8, 12)
-            experts = [self.checkpoint(network("eps", seed), 16) for seed in (1, 2)]
-        else:
-            experts = [self.load("hair"), self.load("skin")]
+        experts = self.checkpoints("eps", "eps") if shared else [self.load("hair"), self.load("skin")]
         for place in (0, 1) if shared else (1,):
             tokens, values = experts[place].condition[0]
             conditions[place] = {"condition": [[tokens, {**values, "control": control}]]}
@@ -113,14 +99,10 @@ class Setups:
 
     def with_control_for_clones(self, control, change):
         """A ControlNet that a MODEL shares with a changed clone."""
-        from .oracle.networks import network
-
-        self.latent = torch.zeros(2, 4, 8, 12)
-        plain = network("eps", 1)
-        experts = [self.checkpoint(model, 16) for model in (plain, change(plain))]
-        for expert in experts:
-            expert.condition = [[tokens, {**values, "control": control}] for tokens, values in expert.condition]
-        return self.chain(*experts)
+        (expert,) = self.checkpoints("eps")
+        expert.condition = [[tokens, {**values, "control": control}] for tokens, values in expert.condition]
+        other = SimpleNamespace(**{**vars(expert), "model": change(expert.model)})
+        return self.chain(expert, other)
 
     def with_control_for_two_schedules(self):
         import comfy.controlnet
@@ -141,10 +123,7 @@ class Setups:
         """A gap beside a control LoRA, which ComfyUI cannot clean up if it has not started it."""
         import comfy.controlnet
 
-        from .oracle.networks import network
-
-        self.latent = torch.zeros(2, 4, 8, 12)
-        expert = self.checkpoint(network("eps", 1), 16)
+        (expert,) = self.checkpoints("eps")
         expert.condition = [[expert.condition[0][0], {"control": comfy.controlnet.ControlLora({})}]]
         return self.chain((expert, {"end": 0.5}))
 
@@ -228,11 +207,11 @@ SETUPS = {
         "Wrong positive for expert 2 .*without one; connect",
     ),
     "tokens of another CLIP": (
-        lambda s, _: s.tokens_of_another_clip("v"),
+        lambda s, _: s.chain(*s.checkpoints("eps", "v", width=1024)),
         "positive conditioning of 16 values per token for expert 2 and got 1024; encode",
     ),
     "tokens of another CLIP for a flow model": (
-        lambda s, _: s.tokens_of_another_clip("flow"),
+        lambda s, _: s.chain(*s.checkpoints("eps", "flow", width=1024)),
         "positive conditioning of 16 values per token for expert 2 and got 1024; encode",
     ),
     "a ControlNet for two": (
@@ -253,7 +232,10 @@ SETUPS = {
     ),
     "a product as an expert": (lambda s, node: s.product_as_expert(node), "model for expert 2 .*; chain"),
     "noise level without a number": (lambda s, _: s.noise_levels(20.0, NAN, 0.0), "finite noise levels .*; use"),
-    "flow above 1": (lambda s, _: s.flow_above_1(), "from 0 to 1 for expert 1, a flow model, .* 20; make"),
+    "flow above 1": (
+        lambda s, _: s.chain(*s.checkpoints("flow")),
+        "from 0 to 1 for expert 1, a flow model, .* 20; make",
+    ),
 }
 
 _CONDITION, _NULL, _MASK, _MODEL = ((1, setting) for setting in ("condition", "null", "mask", "model"))
