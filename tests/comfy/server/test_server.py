@@ -3,7 +3,6 @@
 import json
 import shutil
 import urllib.error
-import uuid
 
 import numpy as np
 import pytest
@@ -114,9 +113,10 @@ def test_a_file_replaced_under_the_same_name_is_loaded_anew(server, small_expert
 
 def test_a_cancelled_run_is_followed_by_a_good_one(server, small_experts):
     (before,) = server.pictures(product(small_experts, seed=8))
-    prompt_id = result_of(until_sampled(server, product(small_experts, seed=9, steps=10000), steps=5), "a fifth step")
+    long = product(small_experts, seed=9, steps=10000)
+    (begun,) = result_of(page_events(server, [long], "execution_start", "progress", count=5), "a fifth step")
     server.request("/interrupt", {})
-    entry = server.wait(prompt_id)
+    entry = server.wait(begun["prompt_id"])
     assert any(message[0] == "execution_interrupted" for message in entry["status"]["messages"])
     again = product(small_experts, seed=8, steps=3)
     again["save"]["inputs"]["filename_prefix"] = "again"
@@ -125,46 +125,10 @@ def test_a_cancelled_run_is_followed_by_a_good_one(server, small_experts):
     assert np.array_equal(before, after)
 
 
-async def until_sampled(server, prompt: dict, steps: int) -> str:
-    """Queue a prompt and wait until so many steps are done; its id."""
-    import aiohttp
-
-    client = uuid.uuid4().hex
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(f"ws://{server.address}/ws?clientId={client}") as socket,
-    ):
-        prompt_id = server.queue(prompt, client)
-        while steps > 0:
-            message = await socket.receive()
-            steps -= message.type == aiohttp.WSMsgType.TEXT and json.loads(message.data)["type"] == "progress"
-    return prompt_id
-
-
 def test_previews_and_progress_arrive_while_sampling(server, small_experts):
-    import aiohttp
-
-    async def listen() -> tuple[int, int]:
-        client, previews, progress = uuid.uuid4().hex, 0, 0
-        async with (
-            aiohttp.ClientSession() as session,
-            session.ws_connect(f"ws://{server.address}/ws?clientId={client}") as socket,
-        ):
-            prompt_id = server.queue(product(small_experts, seed=21, steps=6), client)
-            async for message in socket:
-                if message.type == aiohttp.WSMsgType.BINARY:
-                    previews += b"\xff\xd8" in message.data  # a JPEG begins
-                elif message.type == aiohttp.WSMsgType.TEXT:
-                    event = json.loads(message.data)
-                    progress += event["type"] == "progress"
-                    done = event["type"] == "executing" and event["data"]["node"] is None
-                    if done and event["data"]["prompt_id"] == prompt_id:
-                        return previews, progress
-        return previews, progress
-
-    previews, progress = result_of(listen(), "the end of a run")
-    assert previews >= 1
-    assert progress >= 6
+    prompt = product(small_experts, seed=21, steps=6)
+    sent = result_of(page_events(server, [prompt], "binary", "progress", count=6), "six steps and their previews")
+    assert any(b"\xff\xd8" in picture for picture in sent)  # a JPEG begins
 
 
 EMPTY_MAP = node("MCDM_EncodeMap", encoder=["skin", 1], map="skin", with_text=False)

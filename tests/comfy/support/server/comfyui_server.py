@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -107,8 +107,10 @@ class Server:
         return np.asarray(Image.open(io.BytesIO(self.request(query))).convert("RGB"))
 
 
-async def page_events(server: Server, prompts: list[dict], kind: str, last: str, count: int = 1) -> list[dict]:
+async def page_events(server: Server, prompts: list[dict], kind: str, last: str, count: int = 1) -> list[Any]:
     """What a page that queues these prompts is sent of one kind, until it was sent so many of the last kind.
+
+    Pictures are of the kind "binary".
 
     Raises:
         urllib.error.HTTPError: If a prompt is refused whose run is waited for, which would then never end.
@@ -122,11 +124,14 @@ async def page_events(server: Server, prompts: list[dict], kind: str, last: str,
         session.ws_connect(f"ws://{server.address}/ws?clientId={client}") as socket,
     ):
         for prompt in prompts:
-            with nullcontext() if last.startswith("execution_") else suppress(urllib.error.HTTPError):
+            with suppress(urllib.error.HTTPError) if last == "mcdm.refusals" else nullcontext():
                 server.request("/prompt", {"prompt": prompt, **page})
         while count > 0:
             message = await socket.receive()
-            event = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {"type": ""}
+            if message.type == aiohttp.WSMsgType.TEXT:
+                event = json.loads(message.data)
+            else:
+                event = {"type": "binary", "data": message.data}
             found += [event["data"]] if event["type"] == kind else []
             count -= event["type"] == last
     return found
