@@ -558,6 +558,16 @@ def every_step(monkeypatch):
 
 
 @pytest.fixture
+def progress(pack, monkeypatch):
+    """What the progress bar reports: value and total."""
+    import comfy.utils
+
+    seen = []
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: seen.append((value, total)))
+    return seen
+
+
+@pytest.fixture
 def limited(monkeypatch):
     """ComfyUI as it is where only 60 % of a model's weights fit."""
     from comfy.model_patcher import ModelPatcher

@@ -137,13 +137,9 @@ def test_runs_leave_nothing(given, train):
     assert (after.tensors, after.nbytes) == (living.tensors, living.nbytes)
 
 
-def test_the_bar_shows_each_step(given, train, monkeypatch, every_step):
-    import comfy.utils
-
-    seen = []
-    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: seen.append((value, total)))
+def test_the_bar_shows_each_step(given, train, progress, every_step):
     train(given("flow", steps=3))
-    assert [each for each in seen if each[1] == 3] == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert [each for each in progress if each[1] == 3] == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 def test_a_run_that_the_bar_cancels_keeps_the_step_before(given, train, base, monkeypatch, every_step):

@@ -124,31 +124,19 @@ def test_the_experts_are_loaded_once_for_the_grid(load, chain, sample, sweep, se
     assert counts[0] == counts[1] == (1 if second == "lora clone" else 2)
 
 
-def test_progress_is_that_of_the_whole_grid(load, chain, sweep, monkeypatch, every_step):
-    import comfy.utils
-
-    seen = []
-    monkeypatch.setattr(
-        comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *rest, **more: seen.append((value, total))
-    )
+def test_progress_is_that_of_the_whole_grid(load, chain, sweep, progress, every_step):
     hair = load("hair")
     sweep(chain(hair, load("skin")), hair.vae, values="0, 1")
-    assert seen == [(step, 12) for step in range(1, 13)]
+    assert progress == [(step, 12) for step in range(1, 13)]
 
 
-def test_progress_begins_and_ends_with_the_grid_where_steps_are_left_out(load, chain, sweep, monkeypatch):
+def test_progress_begins_and_ends_with_the_grid_where_steps_are_left_out(load, chain, sweep, progress):
     """As newer ComfyUI leaves them out."""
-    import comfy.utils
-
-    seen = []
-    monkeypatch.setattr(
-        comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *rest, **more: seen.append([value, total])
-    )
     hair = load("hair")
     sweep(chain(hair, load("skin")), hair.vae, values="0, 1")
-    assert seen == sorted(seen)
-    assert [seen[0], seen[-1]] == [[1, 12], [12, 12]]
-    assert {total for _, total in seen} == {12}
+    assert progress == sorted(progress)
+    assert [progress[0], progress[-1]] == [(1, 12), (12, 12)]
+    assert {total for _, total in progress} == {12}
 
 
 def test_a_cancel_is_heard_before_the_next_pass_whatever_progress_leaves_out(load, chain, sweep, passes, monkeypatch):
