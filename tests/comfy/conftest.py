@@ -517,6 +517,21 @@ def casts(pack):
 
 
 @pytest.fixture
+def network_calls(cast):
+    """The calls of the cast's networks: each a network with its arguments."""
+    found = []
+
+    def keep(network, args, kwargs):
+        found.append(SimpleNamespace(network=network, args=args, kwargs=kwargs))
+
+    models = [model.model for parts in cast.parts.values() for model in (parts.plain, parts.lora_copy)]
+    hooks = [model.diffusion_model.register_forward_pre_hook(keep, with_kwargs=True) for model in models]
+    yield found
+    for hook in hooks:
+        hook.remove()
+
+
+@pytest.fixture
 def loads(monkeypatch):
     """The networks of each call by which ComfyUI loads models."""
     import comfy.model_management

@@ -1,6 +1,5 @@
 """What a product holds in memory, and that it gives the same where not all of it fits."""
 
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -62,37 +61,20 @@ def bytes_of_weights(experts):
     return plain, patched
 
 
-@pytest.fixture
-def calls(cast):
-    """Arguments of all network calls."""
-    found = []
-
-    def keep(network, args, kwargs):
-        found.append(SimpleNamespace(network=network, args=args, kwargs=kwargs))
-
-    networks = [
-        model.model.diffusion_model for parts in cast.parts.values() for model in (parts.plain, parts.lora_copy)
-    ]
-    hooks = [network.register_forward_pre_hook(keep, with_kwargs=True) for network in networks]
-    yield found
-    for hook in hooks:
-        hook.remove()
-
-
 @pytest.mark.one_of(10)
 @pytest.mark.parametrize("name", CASTS)
-def test_the_peak_is_the_weights_and_one_pass(cast, run, calls, name):
+def test_the_peak_is_the_weights_and_one_pass(cast, run, network_calls, name):
     from mcdm_pack.benchmarks.memory import Allocations
 
     experts = experts_of(cast, name)
     run(experts, shape := (1, 4, 16, 24))
-    made = {(id(call.network), len(call.args[0])): call for call in calls}.values()
+    made = {(id(call.network), len(call.args[0])): call for call in network_calls}.values()
     one_pass = 0
     for call in made:
         with Allocations() as alone, torch.inference_mode():
             call.network(*call.args, **call.kwargs)
         one_pass = max(one_pass, alone.peak)
-    calls.clear()
+    network_calls.clear()
     experts = experts_of(cast, name)
     with Allocations() as ours:
         run(experts, shape)

@@ -9,27 +9,20 @@ STEPS = 8
 
 
 @pytest.fixture
-def calls(cast, product_of):
+def calls(network_calls, product_of):
     """Sample a chain; returns its network calls: network, rows, roles (0 condition, 1 null), and number of levels."""
-    found = []
 
-    def record(network, args, kwargs):
-        told = kwargs["transformer_options"]
+    def seen(call):
+        told = call.kwargs["transformer_options"]
         roles, levels = sorted(told["cond_or_uncond"]), len(told["sample_sigmas"])
-        found.append(SimpleNamespace(network=network, rows=len(args[0]), roles=roles, levels=levels))
-
-    models = [model for parts in cast.parts.values() for model in (parts.plain, parts.lora_copy)]
-    networks = [model.model.diffusion_model for model in models]
-    hooks = [network.register_forward_pre_hook(record, with_kwargs=True) for network in networks]
+        return SimpleNamespace(network=call.network, rows=len(call.args[0]), roles=roles, levels=levels)
 
     def run(experts, sampler_name="euler", batch=1):
-        found.clear()
+        network_calls.clear()
         product_of(experts, sampler_name, STEPS, (batch, 4, 8, 12))
-        return list(found)
+        return [seen(call) for call in network_calls]
 
-    yield run
-    for hook in hooks:
-        hook.remove()
+    return run
 
 
 def rows_of(calls):
