@@ -1,6 +1,5 @@
 """What a product holds in memory, and that it gives the same where not all of it fits."""
 
-
 import pytest
 import torch
 

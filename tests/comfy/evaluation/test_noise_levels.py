@@ -25,14 +25,12 @@ def ask():
 
 
 @pytest.mark.parametrize("level", [0.0, 25.0], ids=["end", "above the first level"])
-def test_samplers_may_ask_at_the_end_and_above_the_first_level(load, chain, node, passes, ask, level):
+def test_samplers_may_ask_at_the_end_and_above_the_first_level(load, chain, guide, passes, ask, level):
     hair, skin = passes.watch(load("hair")), passes.watch(load("skin"))
     sampling = hair.model.get_model_object("model_sampling")
-    levels = torch.tensor([sampling.percent_to_sigma(0.5), 1.0, 0.0])
+    levels = (sampling.percent_to_sigma(0.5), 1.0, 0.0)
     experts = chain((hair, {"end": 0.5}), (skin, {"start": 0.5}))
-    (guider,) = node("MCDM_Guider", experts=experts)
-    noise = torch.zeros(1, 3, 32, 32)
-    assert guider.sample(noise, noise, ask(level), levels).isfinite().all()
+    assert guide(experts, ask(level), sigmas=levels).isfinite().all()
     assert {tuple(call.expert.encoder.names) for call in passes.found} == {("skin",)}
 
 
