@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ..support.server.posts import apply_check
+from ..support.server.posts import apply_check, prompt_node
 from .given import TEXTS, draw, half
 
 
@@ -73,8 +73,8 @@ def validate(host, node, published):
     """What ComfyUI is told at POST of a node whose encoder comes from a loader."""
 
     def ask(name, node_id, **inputs):
-        encoder = {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": name}}
-        asked = {"class_type": node_id, "inputs": {"encoder": ["load", 1], **inputs}}
+        encoder = prompt_node("MCDM_LoadExpert", expert_name=name)
+        asked = prompt_node(node_id, encoder=["load", 1], **inputs)
         given = {
             "MCDM_EncodeText": "text",
             "MCDM_EncodeClass": "class",

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from ..support.server.posts import apply_check
+from ..support.server.posts import apply_check, prompt_node
 from .given import LINK, TEXTS
 
 
@@ -58,11 +58,11 @@ def test_the_order_of_maps_and_text_are_the_face_networks_alone(validate, small_
 
 
 def loader(name):
-    return {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": name}}
+    return prompt_node("MCDM_LoadExpert", expert_name=name)
 
 
 def encode(kind, load, **inputs):
-    return {"class_type": f"MCDM_Encode{kind}", "inputs": {"encoder": [load, 1], **inputs}}
+    return prompt_node(f"MCDM_Encode{kind}", encoder=[load, 1], **inputs)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_an_upsampler_without_its_picture_is_refused_at_post(host, published, ch
         "text": encode("Text", "up", text=TEXTS[0]),
         "base text": encode("Text", "base", text=TEXTS[0]),
         "small": encode("LowRes", "up", image=LINK, condition=["text", 0], null=["text", 1]),
-        "expert": {"class_type": "MCDM_Expert", "inputs": {"model": ["up", 0], "weight": 1.0}},
+        "expert": prompt_node("MCDM_Expert", model=["up", 0], weight=1.0),
     }
     prompt["expert"]["inputs"] |= {"condition": ["small", 0], "null": ["small", 1], **changes.pop("expert", {})}
     prompt |= changes
@@ -99,10 +99,7 @@ def test_conditions_wired_in_a_circle_are_left_to_comfyui(host, published):
         "up": loader("upsample.pt"),
         "first": encode("LowRes", "up", image=LINK, condition=["second", 0]),
         "second": encode("LowRes", "up", image=LINK, condition=["first", 0]),
-        "expert": {
-            "class_type": "MCDM_Expert",
-            "inputs": {"model": ["up", 0], "weight": 1.0, "condition": ["first", 0]},
-        },
+        "expert": prompt_node("MCDM_Expert", model=["up", 0], weight=1.0, condition=["first", 0]),
     }
     assert apply_check(host, host.prompt.expert_checks.check_expert, prompt, "expert") is None
 
@@ -116,13 +113,13 @@ def test_a_null_is_missed_at_post_only_where_it_is_needed(host, core, published,
     numbers = {"reliability": 1.0, "start": 0.0, "end": 1.0}
     prompt = {
         "free": loader("256x256_diffusion_uncond.pt"),
-        "behind": {"class_type": "DifferentialDiffusion", "inputs": {"model": ["free", 0]}},
+        "behind": prompt_node("DifferentialDiffusion", model=["free", 0]),
         "text": loader("base.pt"),
-        "unknown": {"class_type": "SomeLoader", "inputs": {}},
-        "lora": {"class_type": "LoraLoaderModelOnly", "inputs": {"model": ["checkpoint", 0]}},
-        "checkpoint": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "some.safetensors"}},
-        "expert": {"class_type": "MCDM_Expert", "inputs": {"model": [model, 0], "weight": 0.0, **numbers}},
-        "guider": {"class_type": "MCDM_Guider", "inputs": {"experts": ["expert", 0]}},
+        "unknown": prompt_node("SomeLoader"),
+        "lora": prompt_node("LoraLoaderModelOnly", model=["checkpoint", 0]),
+        "checkpoint": prompt_node("CheckpointLoaderSimple", ckpt_name="some.safetensors"),
+        "expert": prompt_node("MCDM_Expert", model=[model, 0], weight=0.0, **numbers),
+        "guider": prompt_node("MCDM_Guider", experts=["expert", 0]),
     }
     rules = (core.product.rules.eq10.EQ10, core.product.rules.own_null.OWN_NULL)
     answers = [apply_check(host, host.prompt.chain_checks.check_chain, prompt, "guider", rule) for rule in rules]

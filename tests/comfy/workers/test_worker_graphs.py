@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ...support.watchdog import PATIENCE
-from ..support.server.posts import faults_of, shown
+from ..support.server.posts import faults_of, prompt_node, shown
 from ..support.server.workers import NO_RAY, copy_models, joined_cluster, on_worker
 from .test_workers import assert_same, checkpoints, expert, runner, small  # noqa: F401 — a fixture
 
@@ -72,14 +72,14 @@ def behind(prompt: dict, key: str) -> dict:
 def with_picture() -> dict:
     """The small experts, the map of the first from a picture."""
     prompt = small()
-    prompt["3"] = {"class_type": "LoadImage", "inputs": {"image": "mcdm_face_1_hair.png"}}
+    prompt["3"] = prompt_node("LoadImage", image="mcdm_face_1_hair.png")
     prompt["4"]["inputs"] = {"encoder": ["1", 1], "image": ["3", 0], "map": "auto", "with_text": False}
     return prompt
 
 
 def test_a_file_that_only_the_worker_has(cluster, runner):  # noqa: F811
     graph = by_graph(checkpoints(), cluster.address, "9")
-    there = {"class_type": "CheckpointThere", "inputs": {"ckpt_name": "only there.safetensors"}}
+    there = prompt_node("CheckpointThere", ckpt_name="only there.safetensors")
     described = json.loads(graph["9"]["inputs"]["graph"])
     described["2"] = there
     for name, clip in (("6", ["2", 1]), ("7", ["2", 1])):
@@ -121,11 +121,11 @@ def test_it_is_validated_there(cluster, said, monkeypatch):
     monkeypatch.setattr(importlib.import_module(QUEUE_CHECK), "WITHIN", PATIENCE)  # that of users is 2 s
     prompt = by_graph(with_picture(), cluster.address, "8")
     assert said(prompt) == ""
-    missing_node = changed(prompt, "1", {"class_type": "OnlyHere", "inputs": {}})
+    missing_node = changed(prompt, "1", prompt_node("OnlyHere"))
     assert re.search("worker one refuses: Expected the node OnlyHere, which .*; install", said(missing_node))
-    no_file = changed(prompt, "1", {"class_type": "CheckpointThere", "inputs": {"ckpt_name": "no.safetensors"}})
+    no_file = changed(prompt, "1", prompt_node("CheckpointThere", ckpt_name="no.safetensors"))
     assert re.search("worker one refuses: CheckpointThere: .*no.safetensors", said(no_file))
-    no_picture = changed(prompt, "3", {"class_type": "ImageThere", "inputs": {"image": "no.png"}})
+    no_picture = changed(prompt, "3", prompt_node("ImageThere", image="no.png"))
     assert re.search("worker one refuses: ImageThere: .*no.png", said(no_picture))
     nobody = {**prompt, "8": {**prompt["8"], "inputs": {**prompt["8"]["inputs"], "worker": "three"}}}
     assert re.search("a worker three .* found none; start", said(nobody))

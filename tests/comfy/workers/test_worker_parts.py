@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from ..support.server.posts import said_of
+from ..support.server.posts import prompt_node, said_of
 from ..support.server.prompt_mutants import mutants
 
 
@@ -190,13 +190,10 @@ def test_what_a_worker_of_an_older_state_does_not_tell_is_named(remote, load):
 
 def prompt_of(picture, expert_name="hair.safetensors", more=None):
     return {
-        "1": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": expert_name}},
-        "2": {"class_type": "LoadImage", "inputs": {"image": picture}},
-        "3": {
-            "class_type": "MCDM_EncodeMap",
-            "inputs": {"encoder": ["1", 1], "image": ["2", 0], "map": "auto", "with_text": False},
-        },
-        "7": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": "skin.safetensors"}},
+        "1": prompt_node("MCDM_LoadExpert", expert_name=expert_name),
+        "2": prompt_node("LoadImage", image=picture),
+        "3": prompt_node("MCDM_EncodeMap", encoder=["1", 1], image=["2", 0], map="auto", with_text=False),
+        "7": prompt_node("MCDM_LoadExpert", expert_name="skin.safetensors"),
         **(more or {}),
     }
 
@@ -252,15 +249,15 @@ def test_files_of_other_names_are_not_kept(remote, name):
 def test_a_prompts_nodes_are_run_once(remote, small_experts):
     runner = remote("prompts").PromptRunner()
     prompt = {
-        "a": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": small_experts["hair"]}},
-        "b": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": small_experts["skin"]}},
+        "a": prompt_node("MCDM_LoadExpert", expert_name=small_experts["hair"]),
+        "b": prompt_node("MCDM_LoadExpert", expert_name=small_experts["skin"]),
     }
     (first,) = runner.outputs({"a": prompt["a"]}, [["a", 0]], keep=True)
     runner.outputs({"b": prompt["b"]}, [["b", 0]], keep=True)
     again, _ = runner.outputs(prompt, [["a", 0], ["b", 0]])
     assert again is first
     with pytest.raises(ValueError, match="isn't installed"):
-        runner.outputs({"c": {"class_type": "Nothing", "inputs": {}}}, [["c", 0]], keep=True)
+        runner.outputs({"c": prompt_node("Nothing")}, [["c", 0]], keep=True)
     assert runner.outputs(prompt, [["a", 0]], keep=True)[0] is first
     runner.outputs({"b": prompt["b"]}, [["b", 0]])
     assert runner.outputs(prompt, [["a", 0]])[0] is not first
@@ -269,14 +266,14 @@ def test_a_prompts_nodes_are_run_once(remote, small_experts):
 @pytest.mark.parametrize(
     ("prompt", "match"),
     [
-        ({"a": {"class_type": "Nothing", "inputs": {}}}, "node Nothing, which isn't installed there; install"),
+        ({"a": prompt_node("Nothing")}, "node Nothing, which isn't installed there; install"),
         (
-            {"a": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": "none.safetensors"}}},
+            {"a": prompt_node("MCDM_LoadExpert", expert_name="none.safetensors")},
             r"MCDM_LoadExpert: .*; choose another, or put it there if it is a file\.$",
         ),
-        ({"a": {"class_type": "MCDM_LoadExpert", "inputs": {}}}, "MCDM_LoadExpert: Required input is missing"),
+        ({"a": prompt_node("MCDM_LoadExpert")}, "MCDM_LoadExpert: Required input is missing"),
         (
-            {"a": {"class_type": "MCDM_EncodeText", "inputs": {"encoder": ["b", 1], "text": "x"}}},
+            {"a": prompt_node("MCDM_EncodeText", encoder=["b", 1], text="x")},
             "MCDM_EncodeText is linked to and a part is missing; try",
         ),
     ],
@@ -289,9 +286,9 @@ def test_prompts_that_cannot_run_are_refused(remote, prompt, match):
 def test_a_run_that_is_not_served_is_unknown(remote, small_experts):
     engine = remote("engine").Engine()
     assert engine.predict("none", []) == {"unknown": True}
-    nodes = {"a": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": small_experts["hair"]}}}
+    nodes = {"a": prompt_node("MCDM_LoadExpert", expert_name=small_experts["hair"])}
     assert engine.load(nodes, ["a", 0], {})["model"]["latent_format"]["class"] == "mcdm:PixelSpace"
-    assert "isn't installed" in engine.load({"a": {"class_type": "Nothing", "inputs": {}}}, ["a", 0], {})["refused"]
+    assert "isn't installed" in engine.load({"a": prompt_node("Nothing")}, ["a", 0], {})["refused"]
     assert engine.finish("none") == {"finished": "none"}
 
 
@@ -363,7 +360,7 @@ def graph_of(experts=1, **changes):
     """A graph of a small expert, as a worker's ComfyUI exports it."""
     inputs = {"model": ["1", 0], "condition": ["3", 0], "null": ["3", 1], "weight": 4.0, "experts": ["8", 0]}
     expert = {"class_type": "MCDM_Expert", "inputs": {**inputs, **changes}, "_meta": {"title": "Diffusion Expert"}}
-    sampler = {"class_type": "KSampler", "inputs": {"model": ["nowhere", 0]}}
+    sampler = prompt_node("KSampler", model=["nowhere", 0])
     graph = prompt_of("mcdm_face_1_hair.png") | {"sampler": sampler}
     return graph | {f"expert {number}": expert for number in range(experts)}
 
@@ -377,7 +374,7 @@ def test_a_graph_is_what_its_expert_needs(host):
     assert alone.links == {"model": ("1", 0)}
 
 
-RING = graph_of() | {"1": {"class_type": "A", "inputs": {"a": ["3", 0]}}}
+RING = graph_of() | {"1": prompt_node("A", a=["3", 0])}
 
 
 @pytest.mark.parametrize(
@@ -401,8 +398,8 @@ def test_what_is_no_graph_is_refused(host, text, match):
 
 
 def test_a_long_graph_is_read(remote, host):
-    chain = {f"a{n}": {"class_type": "A", "inputs": {"a": [f"a{n + 1}", 0]}} for n in range(3000)}
-    text = json.dumps(graph_of(condition=["a0", 0]) | chain | {"a3000": {"class_type": "B", "inputs": {}}})
+    chain = {f"a{n}": prompt_node("A", a=[f"a{n + 1}", 0]) for n in range(3000)}
+    text = json.dumps(graph_of(condition=["a0", 0]) | chain | {"a3000": prompt_node("B")})
     graph = host.prompt.worker_graph.read_graph(text)
     assert len(graph.nodes) == 3004
     part = remote("prompt_part").part_behind(graph.nodes.__getitem__, graph.links, lambda kind: [], list(graph.nodes))
@@ -479,8 +476,8 @@ def test_a_worker_is_asked_once_for_each_thing(remote, engine, small_experts, ba
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"2": {"class_type": "OnlyHere", "inputs": {}}}, "node OnlyHere, which isn't installed there; install"),
-        ({"1": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": "no"}}}, "MCDM_LoadExpert: .*no"),
+        ({"2": prompt_node("OnlyHere")}, "node OnlyHere, which isn't installed there; install"),
+        ({"1": prompt_node("MCDM_LoadExpert", expert_name="no")}, "MCDM_LoadExpert: .*no"),
         (graph_of(model=["1", 2]), "a MODEL as the model and got VAE, which is output 3 of MCDM_LoadExpert; connect"),
         (graph_of(model=["1", 9]), "a MODEL as the model and got nothing, which is output 10"),
         (graph_of(null=["1", 0]), "a CONDITIONING as the negative and got MODEL"),
@@ -512,7 +509,7 @@ def test_a_picture_that_a_graph_names_is_looked_at_again(node, base):
     fingerprint = node.classes["MCDM_ExpertRemote"].fingerprint_inputs
     picture = base / "input" / "changing.png"
     picture.write_bytes(b"first")
-    text = json.dumps(graph_of() | {"2": {"class_type": "OnlyThere", "inputs": {"image": picture.name}}})
+    text = json.dumps(graph_of() | {"2": prompt_node("OnlyThere", image=picture.name)})
     before = fingerprint(graph=text, weight=1.0)
     assert before == fingerprint(graph=text)
     nothing = [fingerprint(graph=graph) for graph in ("", "no graph", None)]  # None: it comes from another node

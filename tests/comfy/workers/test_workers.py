@@ -15,6 +15,7 @@ from ...support.watchdog import PATIENCE
 from ..support.closeness import rounded
 from ..support.leaks import Living
 from ..support.server.comfyui_server import ROOT
+from ..support.server.posts import prompt_node
 from ..support.server.workers import NO_RAY, copy_models, joined_cluster, on_worker
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=NO_RAY)
@@ -82,17 +83,14 @@ def faces() -> dict:
 def small() -> dict:
     """Two small experts, of a map and a caption; nodes 8 and 9 are the experts, 11 the sampler, as in `checkpoints`."""
     return {
-        "1": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": "small hair.safetensors"}},
-        "2": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": "small text.safetensors"}},
-        "3": {"class_type": "SolidMask", "inputs": {"value": 0.6, "width": 32, "height": 32}},
-        "4": {
-            "class_type": "MCDM_EncodeMap",
-            "inputs": {"encoder": ["1", 1], "mask": ["3", 0], "map": "auto", "with_text": False},
-        },
-        "6": {"class_type": "MCDM_EncodeText", "inputs": {"encoder": ["2", 1], "text": "a smiling man"}},
+        "1": prompt_node("MCDM_LoadExpert", expert_name="small hair.safetensors"),
+        "2": prompt_node("MCDM_LoadExpert", expert_name="small text.safetensors"),
+        "3": prompt_node("SolidMask", value=0.6, width=32, height=32),
+        "4": prompt_node("MCDM_EncodeMap", encoder=["1", 1], mask=["3", 0], map="auto", with_text=False),
+        "6": prompt_node("MCDM_EncodeText", encoder=["2", 1], text="a smiling man"),
         "8": expert(["1", 0], ["4", 0], ["4", 1], 3.0),
         "9": expert(["2", 0], ["6", 0], ["6", 1], 2.0, experts=["8", 0]),
-        "10": {"class_type": "MCDM_EmptyLatent", "inputs": {"encoder": ["1", 1], "batch_size": 2}},
+        "10": prompt_node("MCDM_EmptyLatent", encoder=["1", 1], batch_size=2),
         "11": ksampler(3),
     }
 
@@ -107,37 +105,35 @@ def checkpoints() -> dict:
     """Two checkpoints, one under a LoRA, of which the second is the one that is moved."""
     encode = {"class_type": "CLIPTextEncode"}
     return {
-        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "first.safetensors"}},
-        "2": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "second.safetensors"}},
-        "3": {
-            "class_type": "LoraLoader",
-            "inputs": {
-                "model": ["2", 0],
-                "clip": ["2", 1],
-                "lora_name": "third.safetensors",
-                "strength_model": 0.7,
-                "strength_clip": 0.0,
-            },
-        },
+        "1": prompt_node("CheckpointLoaderSimple", ckpt_name="first.safetensors"),
+        "2": prompt_node("CheckpointLoaderSimple", ckpt_name="second.safetensors"),
+        "3": prompt_node(
+            "LoraLoader",
+            model=["2", 0],
+            clip=["2", 1],
+            lora_name="third.safetensors",
+            strength_model=0.7,
+            strength_clip=0.0,
+        ),
         "4": {**encode, "inputs": {"clip": ["1", 1], "text": "a fox"}},
         "5": {**encode, "inputs": {"clip": ["1", 1], "text": ""}},
         "6": {**encode, "inputs": {"clip": ["3", 1], "text": "a snowy forest"}},
         "7": {**encode, "inputs": {"clip": ["3", 1], "text": ""}},
         "8": expert(["1", 0], ["4", 0], ["5", 0], 3.0),
         "9": expert(["3", 0], ["6", 0], ["7", 0], 2.0, experts=["8", 0]),
-        "10": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 2}},
+        "10": prompt_node("EmptyLatentImage", width=64, height=64, batch_size=2),
         "11": ksampler(2),
     }
 
 
 def ksampler(steps):
     inputs = {"experts": ["9", 0], "seed": 5, "steps": steps, "sampler_name": "euler", "scheduler": "normal"}
-    return {"class_type": "MCDM_KSampler", "inputs": {**inputs, "latent_image": ["10", 0], "denoise": 1.0}}
+    return prompt_node("MCDM_KSampler", **inputs, latent_image=["10", 0], denoise=1.0)
 
 
 def expert(model, condition, null, weight, **more):
     inputs = {"model": model, "condition": condition, "null": null, "weight": weight, "reliability": 1.0}
-    return {"class_type": "MCDM_Expert", "inputs": {**inputs, "start": 0.0, "end": 1.0, **more}}
+    return prompt_node("MCDM_Expert", **inputs, start=0.0, end=1.0, **more)
 
 
 def assert_same(found, expected):
@@ -173,11 +169,11 @@ def test_checkpoints_with_a_lora(cluster, runner, moved):
 def test_a_checkpoint_with_a_controlnet(cluster, runner):
     """Its picture is sent there."""
     prompt = checkpoints()
-    prompt["12"] = {"class_type": "ControlNetLoader", "inputs": {"control_net_name": "fourth.safetensors"}}
-    prompt["13"] = {"class_type": "LoadImage", "inputs": {"image": "mcdm_face_1_hair.png"}}
+    prompt["12"] = prompt_node("ControlNetLoader", control_net_name="fourth.safetensors")
+    prompt["13"] = prompt_node("LoadImage", image="mcdm_face_1_hair.png")
     applied = {"positive": ["6", 0], "negative": ["7", 0], "control_net": ["12", 0], "image": ["13", 0]}
     applied |= {"strength": 0.8, "start_percent": 0.0, "end_percent": 0.7}
-    prompt["14"] = {"class_type": "ControlNetApplyAdvanced", "inputs": applied}
+    prompt["14"] = prompt_node("ControlNetApplyAdvanced", **applied)
     prompt["9"] = expert(["3", 0], ["14", 0], ["14", 1], 2.0, experts=["8", 0])
     found, without = runner(prompt, "11"), runner(checkpoints(), "11")
     assert not torch.allclose(found["samples"], without["samples"], atol=1e-3)
@@ -187,10 +183,10 @@ def test_a_checkpoint_with_a_controlnet(cluster, runner):
 def test_behind_a_product_as_a_model(cluster, runner):
     prompt = small()
     product = {"model": ["1", 0], "reliability": 1.0, "experts": ["9", 0]}
-    prompt["12"] = {"class_type": "MCDM_ProductModel", "inputs": product}
+    prompt["12"] = prompt_node("MCDM_ProductModel", **product)
     sampled = {"seed": 5, "steps": 3, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
     sampled |= {"model": ["12", 0], "positive": ["4", 0], "negative": ["4", 1], "latent_image": ["10", 0]}
-    prompt["13"] = {"class_type": "KSampler", "inputs": sampled}
+    prompt["13"] = prompt_node("KSampler", **sampled)
     del prompt["9"]["inputs"]["experts"]
     assert_same(runner(on_worker(prompt, cluster.address, "two", ("9",)), "13"), runner(prompt, "13"))
 
@@ -215,8 +211,8 @@ def test_nothing_is_loaded_here(cluster, runner, loads, monkeypatch):
 
 def test_a_mask_a_window_and_a_picture_to_start_from(cluster, runner):
     prompt = small()
-    prompt["12"] = {"class_type": "SolidMask", "inputs": {"value": 0.4, "width": 64, "height": 64}}
-    prompt["13"] = {"class_type": "SetLatentNoiseMask", "inputs": {"samples": ["10", 0], "mask": ["12", 0]}}
+    prompt["12"] = prompt_node("SolidMask", value=0.4, width=64, height=64)
+    prompt["13"] = prompt_node("SetLatentNoiseMask", samples=["10", 0], mask=["12", 0])
     prompt["9"]["inputs"] |= {"mask": ["12", 0], "start": 0.2}
     prompt["11"]["inputs"] |= {"latent_image": ["13", 0], "sampler_name": "heun"}
     assert_same(runner(on_worker(prompt, cluster.address, "one", ("9",)), "11"), runner(prompt, "11"))
@@ -227,14 +223,14 @@ def test_sweep_and_inspect(cluster, runner):
     sampled = {name: prompt["11"]["inputs"][name] for name in ("experts", "latent_image", "seed", "denoise")}
     sampled |= {"steps": 2, "sampler_name": "euler", "scheduler": "normal", "vae": ["1", 2]}
     grid = {"expert_index": 2, "values": "0, 0.5", "vary": "reliability", "guidance": "1", "seeds": 1}
-    prompt["14"] = {"class_type": "MCDM_ReliabilitySweep", "inputs": sampled | grid}
-    prompt["15"] = {"class_type": "RandomNoise", "inputs": {"noise_seed": 5}}
-    prompt["16"] = {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler"}}
+    prompt["14"] = prompt_node("MCDM_ReliabilitySweep", **sampled | grid)
+    prompt["15"] = prompt_node("RandomNoise", noise_seed=5)
+    prompt["16"] = prompt_node("KSamplerSelect", sampler_name="euler")
     settings = {"scheduler": "normal", "steps": 3, "denoise": 1.0, "model": ["1", 0]}
-    prompt["17"] = {"class_type": "BasicScheduler", "inputs": settings}
+    prompt["17"] = prompt_node("BasicScheduler", **settings)
     inspect = {"experts": ["9", 0], "noise": ["15", 0], "sampler": ["16", 0], "sigmas": ["17", 0]}
     inspect |= {"latent_image": ["10", 0], "vae": ["1", 2], "steps_shown": "3"}
-    prompt["18"] = {"class_type": "MCDM_Inspect", "inputs": inspect}
+    prompt["18"] = prompt_node("MCDM_Inspect", **inspect)
     moved = on_worker(prompt, cluster.address, "one", ("9",))
     for key in ("14", "18"):
         assert_same(runner(moved, key), runner(prompt, key))
@@ -257,7 +253,7 @@ def test_turns(cluster, runner, moved):
     prompt = in_8_steps()
     everywhere = {"sigma_start": 0.0, "sigma_end": 0.0}
     turns = {"experts": ["9", 0], "threshold": 1.0, "refresh": 1, "switch": 1, "end": 1.0}
-    prompt["21"] = {"class_type": "MCDM_Passes", "inputs": {**turns, "start": 0.5, **everywhere}}
+    prompt["21"] = prompt_node("MCDM_Passes", **turns, start=0.5, **everywhere)
     plain = runner(prompt, "11")
     prompt["11"]["inputs"]["experts"] = ["21", 0]
     here = runner(prompt, "11")
@@ -270,7 +266,7 @@ def test_its_model_serves_schedulers(cluster, runner):
     moved = on_worker(prompt, cluster.address, "one", ("8",))
     settings = {"scheduler": "karras", "steps": 5, "denoise": 1.0}
     for each, source in ((prompt, ["1", 0]), (moved, ["8", 1])):
-        each["12"] = {"class_type": "BasicScheduler", "inputs": {**settings, "model": source}}
+        each["12"] = prompt_node("BasicScheduler", **settings, model=source)
     assert torch.equal(runner(moved, "12"), runner(prompt, "12"))
 
 
@@ -366,7 +362,7 @@ def test_a_node_that_is_missing_there(cluster, refused, monkeypatch):
 def test_another_size(cluster, refused):
     """What only the worker can know."""
     prompt = on_worker(small(), cluster.address, "one", ("8", "9"))
-    prompt["10"] = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
+    prompt["10"] = prompt_node("EmptyLatentImage", width=64, height=64, batch_size=1)
     refused(prompt, "worker one refuses: Wrong latent for expert 1 .*32×32 pixels.* 8×8; connect")
 
 
