@@ -12,15 +12,12 @@ KINDS = ("plain", "LoRA")
 
 
 @pytest.fixture
-def draw(node):
+def draw(chain, sample):
     """Sample experts by Product-of-Experts KSampler in four steps; returns the latents."""
 
     def run(experts, sampler, scheduler):
-        chain = ()
-        for expert in experts:
-            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-        settings = {"steps": STEPS, "sampler_name": sampler, "scheduler": scheduler, "denoise": 1.0}
-        return node("MCDM_KSampler", experts=chain, seed=SEED, latent_image=LATENT, **settings)[0]["samples"]
+        chained = chain(*((expert, vars(expert)) for expert in experts))
+        return sample(chained, LATENT, sampler, STEPS, SEED, scheduler=scheduler)
 
     return run
 
