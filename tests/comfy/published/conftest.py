@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ..support.server.posts import apply_check, prompt_node
+from ..support.server.posts import posted, prompt_node
 from .given import TEXTS, draw, half
 
 
@@ -73,18 +73,9 @@ def validate(host, node, published):
     """What ComfyUI is told at POST of a node whose encoder comes from a loader."""
 
     def ask(name, node_id, **inputs):
-        encoder = prompt_node("MCDM_LoadExpert", expert_name=name)
+        loader = prompt_node("MCDM_LoadExpert", expert_name=name)
         asked = prompt_node(node_id, encoder=["load", 1], **inputs)
-        given = {
-            "MCDM_EncodeText": "text",
-            "MCDM_EncodeClass": "class",
-            "MCDM_EncodeMap": "map",
-            "MCDM_EncodeLowRes": "low resolution",
-            "MCDM_EncodeInpaint": "inpainting",
-        }[node_id]
-        prompt = {"load": encoder, "node": asked}
-        fault = apply_check(host, host.prompt.expert_checks.check_encoder, prompt, "node", given)
-        return True if fault is None else fault.sentence
+        return posted(host, node, {"load": loader, "node": asked}, "node")
 
     return ask
 
