@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ..support.closeness import AGREEMENT, rounded
+from ..support.core_nodes import ON_GUIDANCE
 from ..support.oracle.combinations import (
     ATTACHMENTS,
     EXPERTS,
@@ -122,17 +123,8 @@ def test_every_prediction_meets_every_other(models, product_of, assert_agree, re
 @pytest.fixture(scope="module")
 def guided(pack):
     """A clone of a MODEL to which one of core's nodes has attached a CFG hook, by the node's name."""
-    from comfy_extras.nodes_apg import APG
-    from comfy_extras.nodes_model_advanced import RescaleCFG
-    from comfy_extras.nodes_sag import SelfAttentionGuidance
-
-    attach = {
-        "none": lambda model: model,
-        "SAG": lambda model: SelfAttentionGuidance.execute(model, 0.8, 2.0).args[0],
-        "RescaleCFG": lambda model: RescaleCFG().patch(model, 0.7)[0],
-        "APG": lambda model: APG.execute(model, 0.5, 3.0, -0.5).args[0],
-    }
-    return lambda name, model: attach[name](model)
+    known = {**ON_GUIDANCE, "SAG": ON_GUIDANCE["SelfAttentionGuidance"]}
+    return lambda name, model: model if name == "none" else known[name].attach(model)
 
 
 @pytest.mark.one_of(4)
