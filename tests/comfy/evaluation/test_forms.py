@@ -106,11 +106,6 @@ def by_core(expert, weight, model=None):
     return core_guider(expert, weight, model)
 
 
-def assert_agree(ours, theirs):
-    assert theirs.isfinite().all()
-    assert (ours - theirs).abs().max() <= 1e-4 * theirs.std()
-
-
 def test_every_form_of_core_is_here(pack):
     import comfy.model_base
 
@@ -120,7 +115,9 @@ def test_every_form_of_core_is_here(pack):
 @pytest.mark.one_of(12)
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("form", FORMS)
-def test_a_network_and_its_copy_are_the_network_at_the_sum_of_their_weights(experts, chain, node, product, form, run):
+def test_a_network_and_its_copy_are_the_network_at_the_sum_of_their_weights(
+    experts, chain, node, product, assert_agree, form, run
+):
     first, copy, _ = experts(form)
     schedule = first.model.get_model_object("model_sampling")
     if run == "above" and ("FLOW" in form or form == "FLUX") and form != "FLOW_COSMOS":
@@ -134,8 +131,7 @@ def test_a_network_and_its_copy_are_the_network_at_the_sum_of_their_weights(expe
 
 
 @pytest.mark.parametrize("family", ["Flux", "WAN21_T2V", "HiDreamO1"])
-def test_unsampling_with_a_family_and_its_copy(networks, chain, node, family):
-
+def test_unsampling_with_a_family_and_its_copy(networks, chain, node, assert_agree, family):
     from ..support.families import FAMILIES
 
     first, copy, _ = networks(family)
@@ -147,7 +143,7 @@ def test_unsampling_with_a_family_and_its_copy(networks, chain, node, family):
 
 
 @pytest.mark.parametrize(("level", "nearest"), [(1e-3, 0.1), (0.5, 0.5), (30.0, 10.0)])
-def test_an_expert_of_another_range_is_asked_at_its_nearest_level(experts, chain, node, level, nearest):
+def test_an_expert_of_another_range_is_asked_at_its_nearest_level(experts, chain, node, assert_agree, level, nearest):
     """At σ' = clamp(σ, σ_min, σ_max) about x·√(1 + σ'²)/√(1 + σ²)."""
     import comfy.samplers
 
