@@ -517,6 +517,23 @@ def casts(pack):
 
 
 @pytest.fixture
+def at_each_pass(pack, monkeypatch):
+    """Call a function of the network and its rows before each pass, in its thread."""
+    from comfy.model_base import BaseModel
+
+    def watch(function):
+        apply = BaseModel.apply_model
+
+        def watched(self, x, *args, **kwargs):
+            function(self, x)
+            return apply(self, x, *args, **kwargs)
+
+        monkeypatch.setattr(BaseModel, "apply_model", watched)
+
+    return watch
+
+
+@pytest.fixture
 def network_calls(cast):
     """The calls of the cast's networks: each a network with its arguments."""
     found = []

@@ -23,17 +23,10 @@ def split(pack, devices, monkeypatch):
 
 
 @pytest.fixture
-def passes(monkeypatch):
+def passes(at_each_pass):
     """Rows that each network was asked for, by the network."""
-    from comfy.model_base import BaseModel
-
-    rows, apply = Counter(), BaseModel.apply_model
-
-    def counted(self, x, *args, **kwargs):
-        rows[id(self)] += len(x)
-        return apply(self, x, *args, **kwargs)
-
-    monkeypatch.setattr(BaseModel, "apply_model", counted)
+    rows = Counter()
+    at_each_pass(lambda network, x: rows.update({id(network): len(x)}))
     return rows
 
 

@@ -50,19 +50,16 @@ def run(guider_of, sampled):
 
 
 @pytest.fixture
-def networks(monkeypatch):
+def networks(at_each_pass):
     """What is called with each pass of a network, in the thread of the pass; by the network."""
-    from comfy.model_base import BaseModel
+    called = {}
 
-    called, apply = {}, BaseModel.apply_model
-
-    def watched(self, *args, **kwargs):
-        for function in (called.get(id(self)), called.get(None)):
+    def call(network, _):
+        for function in (called.get(id(network)), called.get(None)):
             if function is not None:
                 function()
-        return apply(self, *args, **kwargs)
 
-    monkeypatch.setattr(BaseModel, "apply_model", watched)
+    at_each_pass(call)
     return SimpleNamespace(
         watch=lambda expert, function: called.__setitem__(id(expert.model.model), function),
         watch_all=lambda function: called.__setitem__(None, function),

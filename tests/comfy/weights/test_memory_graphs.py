@@ -89,17 +89,10 @@ def ended(prefetch, monkeypatch):
 
 
 @pytest.fixture
-def asked_in(monkeypatch):
+def asked_in(at_each_pass):
     """How many passes each thread has asked for."""
-    from comfy.model_base import BaseModel
-
-    counts, apply = Counter(), BaseModel.apply_model
-
-    def counted(self, *args, **kwargs):
-        counts.update([threading.current_thread()])
-        return apply(self, *args, **kwargs)
-
-    monkeypatch.setattr(BaseModel, "apply_model", counted)
+    counts = Counter()
+    at_each_pass(lambda *_: counts.update([threading.current_thread()]))
     return counts
 
 

@@ -323,13 +323,10 @@ def test_a_cancel(cluster, runner, host, monkeypatch, step):
 
 
 @pytest.fixture
-def refused(runner, monkeypatch):
+def refused(runner, at_each_pass):
     """Assert that a prompt is refused in one sentence, before the first step."""
-    from comfy.model_base import BaseModel
-
     passes = []
-    apply = BaseModel.apply_model
-    monkeypatch.setattr(BaseModel, "apply_model", lambda *args, **more: passes.append(args) or apply(*args, **more))
+    at_each_pass(lambda *seen: passes.append(seen))
 
     def check(prompt, match, key="11"):
         with pytest.raises(ValueError, match=match) as error:
