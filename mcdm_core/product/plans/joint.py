@@ -56,6 +56,16 @@ class Summand:
     means: Mapping[int, Coefficient]
     of_nulls: bool = False
 
+    def mean(self, predictions: Predictions, sources: Sequence[int]) -> Tensor:
+        """The mean, in its space.
+
+        Args:
+            predictions: Those under the conditions, or under the nulls.
+            sources: For each expert, which of the predictions it has.
+        """
+        own = [predictions[sources[i]] for i in self.means]
+        return add_weighted(torch.zeros_like(own[0]), own, [*self.means.values()])
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class JointPlan(Plan):
@@ -90,19 +100,22 @@ class JointPlan(Plan):
         U = Σ_s A T(U_s), of the maps that are made anyway.
         """
         finer = self.spaces.spaces[0].decode(self._mean(self.details, cond, null)) if self.details else None
-        mapped = [self.spaces.to_reference(each.space, self._mean(each, cond, null), finer) for each in self.summands]
-        zero = torch.zeros_like(mapped[0])
-        total = add_weighted(zero, mapped, [each.coefficient for each in self.summands])
-        if not self.trust:
+        summed, of_u = [], []
+        for summand in self.summands:
+            mapped = self.spaces.to_reference(summand.space, self._mean(summand, cond, null), finer)
+            summed.append(summand.coefficient * mapped)
+            if summand.of_nulls and summand.space in self.trust:
+                of_u.append(self.trust[summand.space] * mapped)
+        total = _sum(summed)
+        if not of_u:
             return total, total
-        shares = [self.trust.get(each.space, 0.0) if each.of_nulls else 0.0 for each in self.summands]
-        u = add_weighted(zero, mapped, shares)
+        u = _sum(of_u)
         return (u + (total - u) / self.scale if self.scale != 1 else total), u
 
     def _mean(self, summand: Summand, cond: Predictions, null: Predictions) -> Tensor:
-        """The mean of a summand's predictions, in its space."""
-        own = [null[self.null_owners[i]] if summand.of_nulls else cond[i] for i in summand.means]
-        return add_weighted(torch.zeros_like(own[0]), own, [*summand.means.values()])
+        if summand.of_nulls:
+            return summand.mean(null, self.null_owners)
+        return summand.mean(cond, range(len(self.space_of)))
 
     def unconditional(self, cond: Predictions, null: Predictions) -> Tensor | None:
         """None: there is no unconditional estimate that all spaces share."""
@@ -254,3 +267,7 @@ def check_falling(levels: Sequence[float]) -> None:
 
 def _positive(coefficient: Coefficient) -> Coefficient:
     return coefficient.clamp(min=0) if isinstance(coefficient, Tensor) else max(coefficient, 0.0)
+
+
+def _sum(summands: Sequence[Tensor]) -> Tensor:
+    return sum(summands[1:], start=0.0 + summands[0])  # 0.0 makes a −0 a 0
