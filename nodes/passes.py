@@ -148,8 +148,8 @@ class Passes(io.ComfyNode):
         refresh: int,
         switch: int = 0,
     ) -> io.NodeOutput:
-        """Set the policy."""
-        policy = PassesSetting(
+        """Set what is left out."""
+        setting = PassesSetting(
             start=start,
             end=end,
             sigma_start=sigma_start,
@@ -158,4 +158,4 @@ class Passes(io.ComfyNode):
             refresh=refresh,
             switch=switch,
         )
-        return io.NodeOutput(with_setting(experts, policy))
+        return io.NodeOutput(with_setting(experts, setting))

@@ -100,7 +100,7 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         "--sampler",
         choices=SAMPLERS,
         default="ddim",
-        help="how noise is removed: " + "; ".join(f"{name} {about}" for name, about in ABOUT.items()) + " (ddim)",
+        help="how noise is removed: " + "; ".join(f"{name} {ABOUT[name]}" for name in SAMPLERS) + " (ddim)",
     )
     parser.add_argument("--eta", type=finite, help="noise that ddim adds in each step, 0 none, 1 as much as ddpm (0)")
     parser.add_argument(

@@ -30,7 +30,7 @@ class Encoder:
         inpaint: Whether the expert fills in masked parts of a picture.
         channels: Channels of the expert's samples.
         downscale: Side of a picture divided by that of its sample: 1 for pixels, 8 for latents of a VAE. Maps and
-            sketches are read at the size of pictures and folded to that of samples, see `reading.maps`.
+            sketches are read at the size of pictures and folded into channels of samples, by `pixel_unshuffle`.
         reads_maps: Whether its conditions have maps of the size of its samples, which a run's have to be.
         needs_more: Whether a picture to enlarge or to fill in must come with another condition, a class, say.
         wants_noise: Whether the expert follows its condition better with noise added at every step of sampling.

@@ -74,7 +74,12 @@ class ProductTeacher:
 
 @contextmanager
 def quieted(logger: logging.Logger, quiet: bool) -> Iterator[None]:
-    """What a run says of masks and of passes saved is said of the first one alone, and not of hundreds."""
+    """While it lasts, a logger says errors alone, so that one of hundreds of runs warns of a mask.
+
+    Args:
+        logger: The logger.
+        quiet: Whether it does; else it says what it always does.
+    """
     level = logger.level
     if quiet:
         logger.setLevel(logging.ERROR)

@@ -244,12 +244,23 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ValueError(f"Expected a configuration in TOML at {path}: {error}.") from error
 
 
-def build_sections(kind: type, values: dict[str, Any], where: str) -> Any:
-    """As `build`, where fields are dataclasses too: sections, each of which may be left out."""
+def build_sections(kind: type, values: dict[str, Any], file: str, within: str = "") -> Any:
+    """As `build`, where fields are dataclasses too: sections, whose values are all defaults if they are left out.
+
+    Args:
+        kind: The dataclass of the file, or of a section.
+        values: Its fields; those of sections within it are tables.
+        file: Name of the file in messages.
+        within: Name of the section, as TOML writes it; empty for the file.
+
+    Raises:
+        ValueError: As `build`.
+    """
     for name, hint in get_type_hints(kind).items():
         if isinstance(values, dict) and isinstance(hint, type) and is_dataclass(hint):
-            values = values | {name: build_sections(hint, values.get(name, {}), f"[{name}] of {where}")}
-    return build(kind, values, where)
+            section = f"{within}.{name}" if within else name
+            values = values | {name: build_sections(hint, values.get(name, {}), file, section)}
+    return build(kind, values, f"[{within}] of {file}" if within else file)
 
 
 def build(kind: type, values: dict[str, Any], where: str) -> Any:

@@ -535,10 +535,11 @@ def at_each_pass(pack, monkeypatch):
 
 @pytest.fixture
 def network_calls(cast):
-    """The calls of the cast's networks: each a network with its arguments."""
+    """The calls of the cast's networks: each a network with its arguments, and its options as they were then."""
     found = []
 
     def keep(network, args, kwargs):
+        kwargs = {**kwargs, "transformer_options": {**kwargs["transformer_options"]}}
         found.append(SimpleNamespace(network=network, args=args, kwargs=kwargs))
 
     models = [model.model for parts in cast.parts.values() for model in (parts.plain, parts.lora_copy)]

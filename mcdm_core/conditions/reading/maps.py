@@ -1,8 +1,4 @@
-"""Segmentation maps: soft coverage of one part of the face, white where the part is.
-
-For networks of smaller samples, latents of a VAE, maps at the resolution of pictures are folded into channels
-by `torch.pixel_unshuffle`.
-"""
+"""Segmentation maps: soft coverage of one part of the face, white where the part is."""
 
 import logging
 

@@ -98,7 +98,7 @@ class MapConditions:
 
     Attributes:
         maps: Modality → uint8 maps, in the order of the network's channels, (N, C, H, W): one channel at the size of
-            samples, or the folded channels of one at the size of pictures (`reading.maps`).
+            samples, or the folded channels of one at the size of pictures, see `Encoder`.
     """
 
     maps: Mapping[str, Tensor]

@@ -60,7 +60,7 @@ class GuidedTeacher:
             for prompt in prompts.unique().tolist():
                 rows = (prompts == prompt).nonzero()[:, 0].cpu()
                 noise = torch.zeros(len(rows), *self._shape)
-                sampler = comfy.samplers.KSAMPLER(self._evaluating(within, rows, sigmas))
+                sampler = _EvaluatingSampler(within, rows, self._to_reference, sigmas)
                 self._guiders[prompt].sample(noise, noise, sampler, levels, disable_pbar=True, seed=0)
         self._is_heard = True
 
@@ -83,26 +83,37 @@ class GuidedTeacher:
     def _to_reference(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         return from_unbounded(x, sigma, self._form)
 
-    def _evaluating(self, within: Within, rows: Tensor, sigmas: Sequence[float]) -> Callable[..., Tensor]:
-        """A sampler function for ComfyUI that samples nothing: it lets a function evaluate the model of a run.
 
-        Args:
-            within: Is given the model as a denoiser of x0 + σ·n, and the rows.
-            rows: The rows of the samples that the run is for.
-            sigmas: The levels at which it may be evaluated, and 0.
-        """
+class _EvaluatingSampler(comfy.samplers.Sampler):
+    """Lets a function evaluate the model of a run, and samples nothing.
 
-        def sampler(model: Any, noise: Tensor, levels: Tensor, extra_args: dict, **_: Any) -> Tensor:
-            known = dict(zip(sigmas, levels, strict=True))  # networks and methods look levels up in those of the run
+    Args:
+        within: Is given the model as a denoiser of x0 + σ·n, and the rows.
+        rows: The rows of the samples that the run is for.
+        to_model: Converts that to the model's own form.
+        sigmas: The levels at which it may be evaluated, and 0.
+    """
 
-            def denoise(x: Tensor, sigma: Tensor | float) -> Tensor:
-                level = torch.full((len(x),), float(sigma), dtype=x.dtype, device=x.device)
-                point, _ = self._to_reference(x, level)
-                own = known[float(sigma)].to(noise).expand(len(x))
-                x0: Tensor = model(point.to(noise), own, **extra_args)
-                return x0.to(x.device)
+    def __init__(
+        self, within: Within, rows: Tensor, to_model: Callable[..., tuple[Tensor, Tensor]], sigmas: Sequence[float]
+    ):
+        self._within = within
+        self._rows = rows
+        self._to_model = to_model
+        self._sigmas = sigmas
 
-            within(denoise, rows)
-            return noise
+    def sample(
+        self, model_wrap: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """See ComfyUI's `Sampler`."""
+        known = dict(zip(self._sigmas, sigmas, strict=True))  # networks and methods look levels up in those of the run
 
-        return sampler
+        def denoise(x: Tensor, sigma: Tensor | float) -> Tensor:
+            level = torch.full((len(x),), float(sigma), dtype=x.dtype, device=x.device)
+            point, _ = self._to_model(x, level)
+            own = known[float(sigma)].to(noise).expand(len(x))
+            x0: Tensor = model_wrap(point.to(noise), own, **extra_args)
+            return x0.to(x.device)
+
+        self._within(denoise, self._rows)
+        return noise

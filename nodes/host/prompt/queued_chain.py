@@ -247,7 +247,8 @@ def ends_of(expert: QueuedNode) -> list[QueuedNode]:
         elif node not in passed:
             passed.add(node)
             waiting += node.users("experts")
-    return [node for node in ends if node in expert.prompt.needed]
+    needed = {node for nodes in expert.prompt.needed.values() for node in nodes}
+    return [node for node in ends if node in needed]
 
 
 def cut_experts() -> list[QueuedNode]:

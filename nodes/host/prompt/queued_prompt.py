@@ -19,7 +19,8 @@ import nodes
 
 from ..chain.node_ids import EXPERT_REMOTE, PREFIX
 from ..chain.titles import title_of
-from .worker_graph import LINKS, Link, as_link, is_node, read_graph
+from .api_format import Link, as_link, is_node
+from .worker_graph import LINKS, read_graph
 
 _ELSEWHERE = ["", 0]
 """A link to a node that isn't in the prompt, so nothing is known of its output."""
@@ -109,15 +110,19 @@ class QueuedPrompt:
         return dict(users)
 
     @cached_property
-    def needed(self) -> list[QueuedNode]:
-        """The nodes that an output to be run needs; ComfyUI validates no others."""
+    def needed(self) -> dict[str, list[QueuedNode]]:
+        """The nodes that an output to be run needs, by their types; ComfyUI validates no others."""
         needed: set[QueuedNode] = set()
         waiting = [node for node in self.nodes.values() if self._is_output(node)]
         while waiting:
             if (node := waiting.pop()) not in needed:
                 needed.add(node)
                 waiting += filter(None, map(node.source, node.inputs))
-        return [node for node in self.nodes.values() if node in needed]
+        by_type = defaultdict(list)
+        for node in self.nodes.values():
+            if node in needed:
+                by_type[node.class_type].append(node)
+        return dict(by_type)
 
     def once(self, key: Any, find: Callable[[], Any]) -> Any:
         """The result of a function, which is called only once for the prompt.

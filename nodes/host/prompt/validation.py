@@ -89,12 +89,19 @@ def _told(said: Iterable[tuple[QueuedNode, str]]) -> Iterator[dict[str, str]]:
     return ({"node": node.id, "type": node.class_type, "text": text} for node, text in said)
 
 
+def _validated() -> Iterator[tuple[QueuedNode, Validation]]:
+    """The needed nodes of the prompt that are validated here, with what validates them."""
+    for class_type, needed in current_prompt().needed.items():
+        validate = getattr(getattr(class_of(class_type), "validate_inputs", None), "__func__", None)
+        if isinstance(validate, Validation):
+            yield from ((node, validate) for node in needed)
+
+
 def _find_faults() -> dict[str, Fault]:
     faults: dict[str, Fault] = {}
     elsewhere: dict[str, list[tuple[QueuedNode, Fault]]] = defaultdict(list)  # by the node at fault, who sees it
-    for node in current_prompt().needed:
-        validate = getattr(getattr(class_of(node.class_type), "validate_inputs", None), "__func__", None)
-        if not isinstance(validate, Validation) or (fault := validate.fault(node)) is None:
+    for node, validation in _validated():
+        if (fault := validation.fault(node)) is None:
             continue
         if fault.at in (None, node.id):
             faults[node.id] = fault

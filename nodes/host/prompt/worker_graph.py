@@ -1,4 +1,4 @@
-"""Nodes in API format and their links, and a graph of them for a worker: a workflow, as text.
+"""A graph for a worker: a workflow in API format, as text.
 
 It has one Diffusion Expert, whose inputs are to be made there. It may have nodes and files that only the
 worker has, so none of them is looked up here.
@@ -16,9 +16,7 @@ from typing import Any
 import folder_paths
 
 from ..chain.node_ids import EXPERT
-
-Link = tuple[str, int]
-"""A node, by its id in a prompt, and the number of its output."""
+from .api_format import Link, as_link, is_node
 
 LINKS = ("model", "condition", "null")
 """Inputs of an expert that other nodes make."""
@@ -46,19 +44,6 @@ class Graph:
     def kinds(self) -> list[str]:
         """The types of its nodes."""
         return sorted({node["class_type"] for node in self.nodes.values()})
-
-
-def as_link(value: Any) -> Link | None:
-    """What an input of a node is linked to; None if it is a value, or no proper link."""
-    match value:
-        case [str(source), int(slot)]:
-            return source, slot
-    return None
-
-
-def is_node(node: Any) -> bool:
-    """Whether a value is a node in API format, as far as that shows."""
-    return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
 
 
 def read_graph(text: str) -> Graph:

@@ -46,8 +46,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
     beside it. With one expert the result is CFGGuider's at cfg = w, bit for bit. A run leaves nothing behind, so the
     object can be sampled again.
 
-    ComfyUI's SamplerCustomAdvanced calls `sample`, and that the rest. Each phase has an object that is whole from its
-    beginning, see the attributes:
+    ComfyUI's SamplerCustomAdvanced calls `sample`, and that the rest. What phases 1, 3 and 4 make is whole from
+    its beginning, see the attributes:
 
     1. `sample` has `running` check the experts and make `models`;
     2. `outer_sample` loads them, where CFGGuider loads its one model;

@@ -76,7 +76,7 @@ class JointState:
         self.parts: list[Tensor] = []
         self._drawn = drawn
         self.noise = self._draw(noise)
-        self.latents = [latent, *self._converted(latent)]
+        self.latents = [latent, *self._carried(latent)]
 
     def noise_with(self, noise: Tensor) -> list[Tensor]:
         """Start noise of every space, with that of the reference, which wrappers around a SAMPLER may have changed."""
@@ -91,7 +91,7 @@ class JointState:
         others = (self.spaces.joint.noise_of(index, standard.to(noise)) for index in self.spaces.others)
         return [noise, *(temperature * other for other in others)]
 
-    def _converted(self, latent: Tensor) -> list[Tensor]:
+    def _carried(self, latent: Tensor) -> list[Tensor]:
         """The reference's clean sample in the other spaces; zeros for none."""
         if not self.spaces.are_several:
             return []

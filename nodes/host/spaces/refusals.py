@@ -1,4 +1,4 @@
-"""What is refused of experts of several latent spaces, when a prompt is queued as when it runs, or when it runs."""
+"""What is refused of experts of several latent spaces: what a queued prompt shows as well, then what a run shows."""
 
 from __future__ import annotations
 

@@ -69,12 +69,12 @@ def adapter_groups(experts: Experts) -> list[AdapterGroup]:
 def stand_ins(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:
     """The MODEL to ask in place of each: the first that gives the same predictions, so that both run in one batch."""
     hooked = {expert.model for expert in experts if has_hooks(expert)}
-    asked: dict[ModelPatcher, ModelPatcher] = {}
+    found: dict[ModelPatcher, ModelPatcher] = {}
     for patcher in dict.fromkeys(expert.model for expert in experts):
-        unhooked = (first for first in asked.values() if not hooked & {first, patcher})
+        unhooked = (first for first in found.values() if not hooked & {first, patcher})
         alike = (first for first in unhooked if same_parameters(first, patcher) and same_options(first, patcher))
-        asked[patcher] = next(alike, patcher)
-    return asked
+        found[patcher] = next(alike, patcher)
+    return found
 
 
 def _needs_own_parameters(expert: ExpertInput) -> bool:

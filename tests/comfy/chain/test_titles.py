@@ -1,13 +1,12 @@
 """Grids and plots call experts by their nodes' titles, where these tell them apart."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
 
 @pytest.fixture
-def names(host, load, chain, monkeypatch):
+def names(host, load, chain):
     def of(*titles):
         experts = chain(load("hair"), load("skin"))
         experts = tuple(replace(expert, node=str(place)) for place, expert in enumerate(experts))
@@ -15,8 +14,7 @@ def names(host, load, chain, monkeypatch):
             str(place): {"class_type": "MCDM_Expert", "inputs": {}, "_meta": {"title": title}}
             for place, title in enumerate(titles)
         }
-        monkeypatch.setattr(host.chain.titles, "running_prompt", lambda: SimpleNamespace(nodes=nodes))
-        return host.chain.titles.shown_names(experts)
+        return host.chain.titles.shown_names(experts, nodes)
 
     return of
 

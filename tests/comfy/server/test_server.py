@@ -126,9 +126,15 @@ def test_a_cancelled_run_is_followed_by_a_good_one(server, small_experts):
 
 
 def test_previews_and_progress_arrive_while_sampling(server, small_experts):
-    prompt = product(small_experts, seed=21, steps=6)
-    sent = result_of(page_events(server, [prompt], "binary", "progress", count=6), "six steps and their previews")
-    assert any(b"\xff\xd8" in picture for picture in sent)  # a JPEG begins
+    previews, progress = (
+        result_of(page_events(server, [prompt], kind, "execution_success"), "the end of a run")
+        for prompt, kind in (
+            (product(small_experts, seed=21, steps=6), "binary"),
+            (product(small_experts, seed=22, steps=6), "progress"),
+        )
+    )
+    assert any(b"\xff\xd8" in picture for picture in previews)  # a JPEG begins
+    assert len(progress) >= 6
 
 
 EMPTY_MAP = node("MCDM_EncodeMap", encoder=["skin", 1], map="skin", with_text=False)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ...support.watchdog import PATIENCE
-from ..support.server.posts import faults_of, prompt_node, shown
+from ..support.server.posts import posted, prompt_node
 from ..support.server.workers import NO_RAY, copy_models, joined_cluster, on_worker
 from .test_workers import assert_same, checkpoints, expert, runner, small  # noqa: F401 — a fixture
 
@@ -102,14 +102,9 @@ def test_a_picture_that_this_comfyui_has_is_sent(cluster, runner):  # noqa: F811
 
 
 @pytest.fixture
-def said(host, runner):  # noqa: F811
-    """What POST /prompt says of the expert on a worker: nothing, or a sentence."""
-
-    def check(prompt):
-        faults = faults_of(host, shown(behind(prompt, "11"), "11"))
-        return faults["8"].sentence if faults else ""
-
-    return check
+def said(host, node, runner):  # noqa: F811
+    """What POST /prompt says of the expert on a worker: True, or a sentence."""
+    return lambda prompt: posted(host, node, behind(prompt, "11"), "8")
 
 
 def changed(prompt: dict, key: str, node: dict) -> dict:
@@ -120,7 +115,7 @@ def changed(prompt: dict, key: str, node: dict) -> dict:
 def test_it_is_validated_there(cluster, said, monkeypatch):
     monkeypatch.setattr(importlib.import_module(QUEUE_CHECK), "WITHIN", PATIENCE)  # that of users is 2 s
     prompt = by_graph(with_picture(), cluster.address, "8")
-    assert said(prompt) == ""
+    assert said(prompt) is True
     missing_node = changed(prompt, "1", prompt_node("OnlyHere"))
     assert re.search("worker one refuses: Expected the node OnlyHere, which .*; install", said(missing_node))
     no_file = changed(prompt, "1", prompt_node("CheckpointThere", ckpt_name="no.safetensors"))
@@ -149,7 +144,7 @@ def test_a_worker_that_does_not_answer_is_left_to_the_run(cluster, said, monkeyp
     process = cluster.process("one")
     process.suspend()
     try:
-        assert said(prompt) == ""
+        assert said(prompt) is True
     finally:
         process.resume()
     assert len(deadlines) == 3

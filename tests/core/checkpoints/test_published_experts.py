@@ -93,6 +93,11 @@ def test_a_loaded_file_equals_the_published_code(name, suffix, tmp_path):
     if "inputs/t_float" in reference_values(name):
         between = reference_values(name)["outputs/out_float_t"]
         torch.testing.assert_close(output(expert, name, "t_float"), between, atol=1e-4, rtol=0)
+    if name in GLIDE:
+        values = reference_values(name)
+        text = conditions(name, expert.encoder, values)
+        torch.testing.assert_close(text.context.transpose(1, 2), values["outputs/xf_out"], atol=1e-4, rtol=0)
+        torch.testing.assert_close(text.embedding, values["outputs/xf_proj"], atol=1e-4, rtol=0)
 
 
 def test_the_face_network_reads_a_text_where_it_is_active(tmp_path):

@@ -52,8 +52,11 @@ def test_held_out_losses_fall_and_those_of_unseen_prompts_are_told_apart(tmp_pat
 
 def test_a_flow_is_distilled_from_its_highest_finite_level(tmp_path):
     terms, student = make_terms("flow", Flow()), make_student("flow", Flow())
+    before = student.network.mean.weight.clone()
     network = distil_product(terms, student, ALL, tmp_path, make_config())
     assert network.mean.weight.isfinite().all()
+    assert torch.equal(student.network.mean.weight, before)  # a copy of it learns
+    assert (network.mean.weight - before).abs().max() > 0.01
 
 
 def test_without_steps_nothing_is_changed(tmp_path):

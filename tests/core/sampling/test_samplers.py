@@ -231,6 +231,7 @@ def test_a_whole_run_takes_any_sampler(name):
     found = sample_product(terms, noise, "5", sampler=sampler, generator=torch.Generator().manual_seed(2))
     start, generator = noise * math.hypot(1, sigmas[0]), torch.Generator().manual_seed(2)
     assert torch.equal(found, sampler(ProductDenoiser(terms), start, sigmas, generator=generator))
+    assert (sigmas[0], sigmas[-1]) == (expert.schedule.sigma_max, 0)
 
 
 @pytest.mark.parametrize(

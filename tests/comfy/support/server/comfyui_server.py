@@ -114,6 +114,7 @@ async def page_events(server: Server, prompts: list[dict], kind: str, last: str,
 
     Raises:
         urllib.error.HTTPError: If a prompt is refused whose run is waited for, which would then never end.
+        ConnectionError: If the server ends meanwhile.
     """
     import aiohttp
 
@@ -130,8 +131,10 @@ async def page_events(server: Server, prompts: list[dict], kind: str, last: str,
             message = await socket.receive()
             if message.type == aiohttp.WSMsgType.TEXT:
                 event = json.loads(message.data)
-            else:
+            elif message.type == aiohttp.WSMsgType.BINARY:
                 event = {"type": "binary", "data": message.data}
+            else:
+                raise ConnectionError(f"The page's connection ended: {message}.")
             found += [event["data"]] if event["type"] == kind else []
             count -= event["type"] == last
     return found
