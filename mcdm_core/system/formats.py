@@ -57,10 +57,15 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def write_state(path: str | os.PathLike, state: Mapping[str, Any]) -> None:
     """Write tensors and plain values for `torch.load`; as `writing`."""
     with writing(path) as file:
-        torch.save(state, file)  # type: ignore[arg-type]
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # about the position in the file, in place of the reason of a failure
+            raise error.__context__ or error from None
 
 
 def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
     """Write an array as `.npy`; as `writing`."""
-    with writing(path) as file:
-        np.save(file, array)
+    array = np.ascontiguousarray(array)
+    with writing(path) as file:  # `np.save` writes by the descriptor, and loses the reason of a failure
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)

@@ -6,7 +6,6 @@ fails before, such as a full disk, the former file is unchanged, and no temporar
 
 import contextlib
 import errno
-import io
 import os
 import re
 import secrets
@@ -14,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from .failures import WriteError
 
@@ -92,60 +91,10 @@ def _create(path: Path) -> int:
 
 
 @contextmanager
-def writing(path: str | os.PathLike) -> Iterator["Output"]:
+def writing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Write a file through an open file; otherwise as `replacing`."""
     with replacing(path) as partial, partial.open("wb") as file:
-        output = Output(file)
-        try:
-            yield output
-            file.flush()
-        except Exception:
-            if output.error is not None:  # torch hides it behind an error about the position
-                raise output.error from None
-            raise
-
-
-class Output:
-    """A binary file to write to that remembers why writing failed.
-
-    It isn't one of Python's own files: numpy and Pillow write to these by the descriptor and lose the reason of a
-    failure.
-
-    Args:
-        file: The file, open for writing.
-    """
-
-    def __init__(self, file: io.BufferedWriter):
-        self._file = file
-        self.error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        """Write bytes; returns how many."""
-        try:
-            return self._file.write(data)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        """Hand what is buffered to the operating system."""
-        try:
-            self._file.flush()
-        except OSError as error:
-            self.error = error
-            raise
-
-    def seek(self, *position: int) -> int:
-        """Move to a position; returns it."""
-        return self._file.seek(*position)
-
-    def tell(self) -> int:
-        """The position."""
-        return self._file.tell()
-
-    def read(self, *size: Any) -> bytes:
-        """Refused; zip files only check that the method exists."""
-        raise io.UnsupportedOperation("read")
+        yield file
 
 
 def append_line(path: Path, line: str) -> None:
