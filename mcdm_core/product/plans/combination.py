@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import NamedTuple, TypeVar
 
 from torch import Tensor
@@ -23,7 +22,21 @@ from ..rules.coefficients import (
 )
 from ..rules.rule import Rule
 from ..term_numbers import TermError, TermNumbers
-from .needed_nulls import Remedies, null_enters, why_counted
+
+
+@dataclass(frozen=True)
+class Remedies:
+    """What a refusal says of a missing null where the caller alone knows who wants it, and how it is given.
+
+    Attributes:
+        give: What to do about it.
+        read: Why something beside the rule reads a null, and what to do other than give it.
+        wanted: Who wants U whatever the weights sum to, and what to do other than give the null.
+    """
+
+    give: str = "Give its null"
+    read: tuple[str, str] = ("because something beside the product reads it", "or let nothing else read it")
+    wanted: tuple[str, str] = ("U is asked for whatever the weights sum to", "don't ask for U")
 
 
 class Moment(NamedTuple):
@@ -185,25 +198,40 @@ def plan_product(combination: Combination, moment: Moment, why: tuple[str, str] 
     draft = combination.draft(moment)
     _check_unguided(draft)
     coefficients = combination.coefficients(draft, moment)
-    enters = partial(null_enters, combination.rule, coefficients, combination.owners, moment.want_null)
-    counted = [*filter(enters, moment.acting)]
+    rule, owners, wanted = combination.rule, combination.owners, moment.want_null
+
+    def null_enters(j: int) -> bool:
+        """Whether a null enters the result, with the coefficients of all experts that share it."""
+        together = [i for i, owner in enumerate(owners) if owner == owners[j]]
+        weight, reliability = (
+            total_of([of[i] for i in together]) for of in (coefficients.weights, coefficients.reliabilities)
+        )
+        return rule.needs_null(weight, reliability, coefficients.total) or (wanted and anywhere(reliability != 0))
+
+    counted = [*filter(null_enters, moment.acting)]
     nulls = tuple(dict.fromkeys([*([0] if combination.null_is_read else []), *counted]))
 
     def why_null(j: int) -> tuple[str, str]:
         if why is not None or j not in counted:
             return why or combination.remedies.read
-        total, wanted = coefficients.total, moment.want_null
-        return why_counted(combination.terms[j], combination.rule, total, wanted, combination.remedies)
+        term = combination.terms[j]
+        if not wanted or rule.always_combines_nulls:
+            return rule.why(term, coefficients.total)
+        reason, remedy = combination.remedies.wanted
+        return (
+            f"because its reliability is {term.reliability:g} and {reason}",
+            f"set its reliability to 0, or {remedy}",
+        )
 
     combination.check_nulls(nulls, why_null)
     return Plan(
         weights=coefficients.weights,
         reliabilities=coefficients.reliabilities,
         scale=guidance_scale(coefficients.total) if combination.as_guidance else 1.0,
-        rule=combination.rule,
+        rule=rule,
         conditions=tuple(i for i, w in enumerate(coefficients.weights) if anywhere(w != 0)),
         nulls=nulls,
-        null_owners=combination.owners,
+        null_owners=owners,
     )
 
 

@@ -11,10 +11,9 @@ from ...diffusion.schedule import levels_of
 from ..curve import factor_at, progress_at
 from ..evaluation import NoiseLevel
 from ..plan import Plan
-from ..span import ALWAYS, SigmaAt
+from ..span import ALWAYS, SigmaAt, Window, is_within
 from .combination import AnyPlan, Combination, MakePlan, Moment
 from .coverage import warn_of_empty, warn_of_missed, warn_of_uncovered
-from .windows import active_at, breakpoints
 
 _Other = TypeVar("_Other", bound=Plan)
 
@@ -197,3 +196,22 @@ class Planner(Generic[AnyPlan]):
             masks = self.combination.known_masks
             self._may_warn = self._may_warn and not warn_of_uncovered(self.combination.terms, moment.acting, masks)
         return self._made[moment]
+
+
+def active_at(windows: Sequence[Window], sigma: float) -> tuple[int, ...]:
+    """Indices of the experts whose window holds the noise level."""
+    return tuple(i for i, window in enumerate(windows) if is_within(window, sigma))
+
+
+def breakpoints(edges: Iterable[float], levels: Sequence[float]) -> list[float]:
+    """The levels of a run to look at where something changes only at given edges, descending.
+
+    They are its first and last, the edges between them, and a level between each two, for what is linear there.
+
+    Args:
+        edges: Noise levels at which windows, intervals and curves change.
+        levels: Noise levels of the run, in any order.
+    """
+    last, first = min(levels), max(levels)
+    changes = sorted({first, last, *(edge for edge in edges if last < edge < first)}, reverse=True)
+    return [*(level for a, b in itertools.pairwise(changes) for level in (a, (a + b) / 2)), last]

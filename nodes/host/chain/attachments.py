@@ -21,7 +21,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
 from torch import Tensor, equal
 
-from ....mcdm_core.product.plans.needed_nulls import Remedies
+from ....mcdm_core.product.plans.combination import Remedies
 from .expert_chain import Conds, ExpertInput, Experts
 
 logger = logging.getLogger(__name__)
