@@ -1,6 +1,7 @@
 """An expert: a network with the schedule and prediction type needed to predict x0 at any noise level."""
 
 from collections.abc import Callable, Collection
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ from .condition import Condition
 CODED_AT_ONCE = 8  # pictures in one pass of the VAE
 
 
+@dataclass(eq=False)
 class Expert:
     """A denoising network with its schedule and prediction type.
 
@@ -24,7 +26,7 @@ class Expert:
         >>> output = expert.raw(x_t, t, condition)  # one raw pass of the network
         >>> x0 = expert.predict_x0(x0_plus_noise, sigma, condition)
 
-    Args:
+    Attributes:
         network: Called as `network(x_t, t, **condition.kwargs())`; returns `channels` channels, or twice as many where
             the second half is the learned variance. Its attribute `reads`, if it has one, names the condition's
             tensors that it uses; see `check_read`.
@@ -40,32 +42,21 @@ class Expert:
         load_vae: Loads the VAE that decodes samples, when it is first needed; None where samples are pictures.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        schedule: NoiseSchedule,
-        prediction: Prediction,
-        *,
-        image_size: int,
-        channels: int = 3,
-        encoder: Any = None,
-        name: str = "expert",
-        clamp_x0: bool = True,
-        metadata: dict | None = None,
-        downscale: int = 1,
-        load_vae: Callable[[], Autoencoder] | None = None,
-    ):
-        self.network = network
-        self.schedule = schedule
-        self.prediction = prediction
-        self.image_size = image_size
-        self.channels = channels
-        self.encoder = encoder
-        self.name = name
-        self.clamp_x0 = clamp_x0
-        self.metadata = metadata or {}
-        self.downscale = downscale
-        self.load_vae = load_vae
+    network: nn.Module
+    schedule: NoiseSchedule
+    prediction: Prediction
+    _: KW_ONLY
+    image_size: int
+    channels: int = 3
+    encoder: Any = None
+    name: str = "expert"
+    clamp_x0: bool = True
+    metadata: dict = field(default_factory=dict)
+    downscale: int = 1
+    load_vae: Callable[[], Autoencoder] | None = None
+
+    def __post_init__(self) -> None:
+        self.metadata = self.metadata or {}
 
     def __repr__(self) -> str:
         return f"Expert({self.name!r}, {self.image_size} px, {self.prediction.name}-prediction)"
