@@ -4,23 +4,44 @@ Kynkäänniemi et al., "Applying Guidance in a Limited Interval Improves Sample 
 Models", 2024.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from ..rules.coefficients import Coefficient, normalize_reliabilities
-from .method import Draft, SpanMethod
+from ..span import ALWAYS, SigmaAt, Span, is_within
+from .method import Draft, Method
 
 
-class GuidanceInterval(SpanMethod):
+class GuidanceInterval(Method):
     """Outside the interval, divides positive weights by their sum, so that W is 1 everywhere; others become 0.
 
     Args:
         span: The interval.
-        sigma_at: See `SpanMethod`.
+        sigma_at: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known:
+            then the interval is taken for the whole run.
+
+    Raises:
+        ValueError: If the interval is empty, see `Span.window`.
     """
 
     saves = True
     neutral = True
+
+    def __init__(self, span: Span, sigma_at: SigmaAt | None):
+        self._label = span.label
+        self._window = ALWAYS if sigma_at is None else span.window(sigma_at)
+
+    def edges(self) -> Sequence[float]:
+        """Where the interval begins and ends."""
+        return self._window
+
+    def phase(self, sigma: float) -> Hashable:
+        """Whether the noise level is within the interval."""
+        return is_within(self._window, sigma)
+
+    def phases(self) -> Sequence[Hashable]:
+        """Within the interval, and outside."""
+        return True, False
 
     def draft(self, draft: Draft, phase: Hashable) -> Draft:
         """Unguided weights outside the interval.

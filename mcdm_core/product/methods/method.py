@@ -16,7 +16,7 @@ from torch import Tensor
 from ..evaluation import Evaluation
 from ..plan import Asked, Plan, Predictions
 from ..rules.coefficients import Coefficient
-from ..span import ALWAYS, SigmaAt, Span, is_within
+from ..span import SigmaAt, Span
 from ..term_numbers import TermNumbers
 
 
@@ -121,35 +121,6 @@ class Method:
 
     def note(self, evaluation: Evaluation) -> None:
         """Look at the finished evaluation."""
-
-
-class SpanMethod(Method):
-    """A method that has two phases: within a span of the run, and outside.
-
-    Args:
-        span: The span.
-        sigma_at: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known:
-            then the span is taken for the whole run.
-
-    Raises:
-        ValueError: If the span is empty, see `Span.window`.
-    """
-
-    def __init__(self, span: Span, sigma_at: SigmaAt | None):
-        self._label = span.label
-        self._window = ALWAYS if sigma_at is None else span.window(sigma_at)
-
-    def edges(self) -> Sequence[float]:
-        """Where the span begins and ends."""
-        return self._window
-
-    def phase(self, sigma: float) -> Hashable:
-        """Whether the noise level is within the span."""
-        return is_within(self._window, sigma)
-
-    def phases(self) -> Sequence[Hashable]:
-        """Within the span, and outside."""
-        return True, False
 
 
 class Methods(tuple[Method, ...]):
