@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from ..expert.expert import Expert
-from .plan import Plan, Predictions
-from .plans.combination import MakePlan, plan_product
+from .plan import Predictions
+from .plans.combination import plan_product
 from .plans.planner import Planner
 from .plans.separate import SeparateCoefficients, SeparatePlan, Weigh, plan_separately
 from .term_networks import ExpertPoint, Predicted
@@ -32,6 +32,7 @@ class ProductDenoiser(UnitedDenoiser):
         ValueError: As `UnitedDenoiser`, and if the experts' samples differ.
     """
 
+    _make_plan = staticmethod(plan_product)
     _separate: tuple[tuple, Planner[SeparatePlan]] | None = None
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
@@ -91,9 +92,6 @@ class ProductDenoiser(UnitedDenoiser):
 
     def _masks(self, x: Tensor) -> list[Tensor | None]:
         return [term.mask_like(x) for term in self.terms]
-
-    def _make_plan(self) -> MakePlan[Plan]:
-        return plan_product
 
     def _separate_planner(self, x: Tensor) -> Planner[SeparatePlan]:
         """The planner of separate predictions; within a run, all of its levels are checked first."""

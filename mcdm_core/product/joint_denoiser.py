@@ -11,8 +11,6 @@ from ..diffusion.schedule import levels_of
 from ..expert.expert import Expert
 from ..networks.autoencoder import COLORS
 from .methods.method import Method, Setting
-from .plan import Plan
-from .plans.combination import MakePlan
 from .plans.joint import PlanAcrossSpaces, check_falling, spaces_ahead
 from .rules.eq10 import EQ10
 from .rules.rule import Rule
@@ -57,6 +55,7 @@ class JointDenoiser(UnitedDenoiser):
         pixels = size[0] * terms[0].expert.downscale, size[1] * terms[0].expert.downscale
         self.spaces = JointSpaces([_space(experts[key], pixels, key == order[0]) for key in order])
         self.space_of = [order.index(term.expert.space) for term in terms]
+        self._make_plan = PlanAcrossSpaces(self.spaces, self.space_of)
         super().__init__(terms, rule=rule, settings=settings)
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
@@ -94,7 +93,16 @@ class JointDenoiser(UnitedDenoiser):
         super().check_run(x, sigmas)
 
     def _check_experts(self) -> None:
-        _check_channels([self.terms[self.space_of.index(space)].expert for space in range(len(self.spaces.spaces))])
+        """Refuse experts whose pictures can't be each other's, such as latents that are taken for pictures."""
+        experts = [self.terms[self.space_of.index(space)].expert for space in range(len(self.spaces.spaces))]
+        channels = [expert.channels if expert.load_vae is None else COLORS for expert in experts]
+        for expert, own in zip(experts, channels, strict=True):
+            if own != channels[0]:
+                raise ValueError(
+                    "Expected pictures of one number of channels to carry from space to space, and those of "
+                    f"{experts[0].name} have {channels[0]} and those of {expert.name} {own}; pass `downscale` and "
+                    "`load_vae` to the Expert that makes latents, or combine experts of one space."
+                )
 
     def _points(self, x: Tensor, sigma: Tensor | float) -> list[ExpertPoint]:
         parts = self.spaces.unpack(x)
@@ -104,32 +112,10 @@ class JointDenoiser(UnitedDenoiser):
     def _masks(self, x: Tensor) -> list[Tensor | None]:
         return [_mask(term, self.spaces.spaces[0].size, x) for term in self.terms]
 
-    def _make_plan(self) -> MakePlan[Plan]:
-        return PlanAcrossSpaces(self.spaces, self.space_of)
-
 
 def several_spaces(terms: Sequence[Term]) -> bool:
     """Whether the experts' samples are of more than one space."""
     return len({term.expert.space for term in terms}) > 1
-
-
-def _check_channels(experts: Sequence[Expert]) -> None:
-    """Refuse experts whose pictures can't be each other's, such as latents that are taken for pictures.
-
-    Args:
-        experts: The first of each space.
-
-    Raises:
-        ValueError: If the pictures' numbers of channels differ.
-    """
-    channels = [expert.channels if expert.load_vae is None else COLORS for expert in experts]
-    for expert, own in zip(experts, channels, strict=True):
-        if own != channels[0]:
-            raise ValueError(
-                "Expected pictures of one number of channels to carry from space to space, and those of "
-                f"{experts[0].name} have {channels[0]} and those of {expert.name} {own}; pass `downscale` and "
-                "`load_vae` to the Expert that makes latents, or combine experts of one space."
-            )
 
 
 def _space(expert: Expert, reference: tuple[int, int], is_reference: bool) -> Space:

@@ -40,6 +40,8 @@ class UnitedDenoiser(ABC):
         ValueError: If there is no term, the rule is given by its name, or settings are not in a list.
     """
 
+    _make_plan: MakePlan[Plan]
+
     def __init__(
         self,
         terms: Sequence[Term],
@@ -136,10 +138,6 @@ class UnitedDenoiser(ABC):
     def _masks(self, x: Tensor) -> list[Tensor | None]:
         """Each term's mask, fitted to the samples of the reference."""
 
-    @abstractmethod
-    def _make_plan(self) -> MakePlan[Plan]:
-        """What makes the plans."""
-
     def _sigma_at(self, progress: float) -> float:
         """Noise level of the reference expert at a progress of the sampling, 0…1."""
         return sigma_at_progress(self.reference.schedule, progress)
@@ -156,7 +154,7 @@ class UnitedDenoiser(ABC):
                 null_owners=self._null_owners,
                 methods=self.methods,
             )
-            planner = Planner(combination, self._make_plan(), self._sigma_at, warn=not self._planners)
+            planner = Planner(combination, self._make_plan, self._sigma_at, warn=not self._planners)
             self._planners[key] = planner
         return self._planners[key]
 

@@ -56,16 +56,6 @@ class Summand:
     means: Mapping[int, Coefficient]
     of_nulls: bool = False
 
-    def mean(self, predictions: Predictions, sources: Sequence[int]) -> Tensor:
-        """The mean, in its space.
-
-        Args:
-            predictions: Those under the conditions, or under the nulls.
-            sources: For each expert, which of the predictions it has.
-        """
-        own = [predictions[sources[i]] for i in self.means]
-        return add_weighted(torch.zeros_like(own[0]), own, [*self.means.values()])
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class JointPlan(Plan):
@@ -113,9 +103,9 @@ class JointPlan(Plan):
         return (u + (total - u) / self.scale if self.scale != 1 else total), u
 
     def _mean(self, summand: Summand, cond: Predictions, null: Predictions) -> Tensor:
-        if summand.of_nulls:
-            return summand.mean(null, self.null_owners)
-        return summand.mean(cond, range(len(self.space_of)))
+        """The mean of predictions, in its space."""
+        own = [null[self.null_owners[i]] if summand.of_nulls else cond[i] for i in summand.means]
+        return add_weighted(torch.zeros_like(own[0]), own, [*summand.means.values()])
 
     def unconditional(self, cond: Predictions, null: Predictions) -> Tensor | None:
         """None: there is no unconditional estimate that all spaces share."""
