@@ -3,16 +3,15 @@
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from ..diffusion.respacing import space_timesteps
-from ..product.methods.method import Option, Setting
-from ..product.methods.registry import SETTINGS
+from ..product.methods.method import Setting
+from ..product.methods.passes import Passes
 from ..product.term import Term
 from ..sampling import SAMPLERS, sample_ddim, sample_product
 from ..sampling.ddim import DDIM
@@ -106,24 +105,44 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--temperature", type=finite, default=1.0, help="factor of the start noise; published upsamplers want 0.997 (1)"
     )
-    for kind in SETTINGS:
-        group = parser.add_argument_group(*kind.about)
-        for option in kind.options:
-            _add_option(group, option, kind)
+    _add_passes(parser.add_argument_group("fewer passes", "Passes to skip, for speed; off by default."))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
 
 
-def _add_option(group: argparse._ArgumentGroup, option: Option, kind: type[Setting]) -> None:
-    known = {field.name: field.default for field in fields(kind)}
-    defaults = [known[name] for name in option.fields]
-    several = len(defaults) > 1
+def _add_passes(group: argparse._ArgumentGroup) -> None:
+    """Add the options that set `Passes`."""
     group.add_argument(
-        option.flag,
-        type=type(defaults[0]),
-        nargs=len(defaults) if several else None,
-        default=defaults if several else defaults[0],
-        metavar=option.metavar if several else next(iter(option.metavar), None),
-        help=option.help,
+        "--interval",
+        type=float,
+        nargs=2,
+        default=(Passes.start, Passes.end),
+        metavar=("START", "END"),
+        help="shares of the steps between which the product is guided; outside, positive weights are divided by their "
+        "sum, and no negative is asked (0 1)",
+    )
+    group.add_argument(
+        "--interval-sigmas",
+        type=float,
+        nargs=2,
+        default=(Passes.sigma_start, Passes.sigma_end),
+        metavar=("START", "END"),
+        help="noise levels between which it is guided, 0 for no limit (0 0)",
+    )
+    group.add_argument(
+        "--threshold",
+        type=float,
+        default=Passes.threshold,
+        help="skip a negative that is this alike to its prompt, by their cosine (1)",
+    )
+    group.add_argument(
+        "--refresh", type=int, default=Passes.refresh, metavar="N", help="everything is asked again every N steps (1)"
+    )
+    group.add_argument(
+        "--switch",
+        type=int,
+        default=Passes.switch,
+        metavar="N",
+        help="experts of positive weight take turns of N steps; 0: they act together (0)",
     )
 
 
@@ -143,23 +162,26 @@ def sampling_options_of(options: argparse.Namespace) -> SamplingOptions:
                 "noise it adds; leave --eta out, or choose ddim."
             )
         sampler = DDIM(options.eta)
+    start, end = options.interval
+    sigma_start, sigma_end = options.interval_sigmas
+    passes = Passes(
+        start=start,
+        end=end,
+        sigma_start=sigma_start,
+        sigma_end=sigma_end,
+        threshold=options.threshold,
+        refresh=options.refresh,
+        switch=options.switch,
+    )
     sampling = SamplingOptions(
         options.steps,
         sampler,
         options.temperature,
         options.device,
-        tuple(_setting_of(kind, options) for kind in SETTINGS),
+        (passes,),
     )
     sampling.check()
     return sampling
-
-
-def _setting_of(kind: type[Setting], options: argparse.Namespace) -> Setting:
-    given: dict[str, Any] = {}
-    for option in kind.options:
-        value = getattr(options, option.flag.removeprefix("--").replace("-", "_"))
-        given |= zip(option.fields, value if len(option.fields) > 1 else [value], strict=True)
-    return kind(**given)
 
 
 def check_device(name: str) -> None:

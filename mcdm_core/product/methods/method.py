@@ -147,23 +147,6 @@ class Methods(tuple[Method, ...]):
             method.check_separate()
 
 
-@dataclass(frozen=True)
-class Option:
-    """An option of the command line that sets something of a method.
-
-    Attributes:
-        flag: "--threshold", say.
-        fields: Fields of the `Setting` that its values are for; without the option these keep their defaults.
-        help: For the user; ends with the default in brackets.
-        metavar: Names of the values in the help.
-    """
-
-    flag: str
-    fields: tuple[str, ...]
-    help: str
-    metavar: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Setting(Span):
     """What is chosen of a method, for a whole product and the same in every run.
@@ -172,13 +155,9 @@ class Setting(Span):
 
     Attributes:
         name: Of the method, without spaces.
-        about: The heading of its options in the command line's help, and a sentence.
-        options: The options of the command line that set it.
     """
 
     name: ClassVar[str]
-    about: ClassVar[tuple[str, str]]
-    options: ClassVar[tuple[Option, ...]]
 
     def methods(self, sigma_at: SigmaAt | None = None) -> list[Method]:
         """The methods that it switches on in one product; none where it changes nothing.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..evaluation import Evaluation
 from ..span import SigmaAt
 from .interval import GuidanceInterval
-from .method import Method, Option, Setting
+from .method import Method, Setting
 from .reuse import Reuse
 from .turns import Turns
 
@@ -45,34 +45,6 @@ class Passes(Setting):
     """
 
     name = "Passes"
-    about = "fewer passes", "Passes to skip, for speed; off by default."
-    options = (
-        Option(
-            "--interval",
-            ("start", "end"),
-            "shares of the steps between which the product is guided; outside, positive weights are divided by their "
-            "sum, and no negative is asked (0 1)",
-            ("START", "END"),
-        ),
-        Option(
-            "--interval-sigmas",
-            ("sigma_start", "sigma_end"),
-            "noise levels between which it is guided, 0 for no limit (0 0)",
-            ("START", "END"),
-        ),
-        Option(
-            "--threshold",
-            ("threshold",),
-            "skip a negative that is this alike to its prompt, by their cosine (1)",
-        ),
-        Option("--refresh", ("refresh",), "everything is asked again every N steps (1)", ("N",)),
-        Option(
-            "--switch",
-            ("switch",),
-            "experts of positive weight take turns of N steps; 0: they act together (0)",
-            ("N",),
-        ),
-    )
 
     threshold: float = 1.0
     refresh: int = 1
