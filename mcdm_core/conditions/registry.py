@@ -5,12 +5,13 @@ it. Nothing else lists the kinds.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from torch import Tensor
 
 from ..networks import ClipTextTower, UNetConfig
-from ..system.fields import check_fields, known_fields, shown
+from ..system.fields import check_fields, shown
 from .description import ANY, Description
 from .encoder import Encoder
 
@@ -61,7 +62,8 @@ def check_condition(condition_spec: Mapping[str, Any], network: UNetConfig, down
             it.
     """
     kind = encoder_of_kind(condition_spec)
-    check_fields(kind.fields, known_fields(kind.fields, condition_spec), "the condition")
+    known = {field.name for field in fields(kind.fields)}
+    check_fields(kind.fields, {name: entry for name, entry in condition_spec.items() if name in known}, "the condition")
     for name, value in {**_UNREAD, **kind.network_fields(condition_spec, downscale)}.items():
         if getattr(network, name) != value and value is not ANY:
             raise ValueError(

@@ -70,22 +70,7 @@ _NAMES: dict[Any, tuple[str, str]] = {
 """Type → its name in messages, singular and plural."""
 
 
-@dataclass(frozen=True)
-class Misfit:
-    """A value that does not fit its field's declaration.
-
-    Attributes:
-        name: Name of the field.
-        expected: The declaration, as it reads after "expected" or "should be".
-        got: The value, as messages show it.
-    """
-
-    name: str
-    expected: str
-    got: str
-
-
-def find_misfit(kind: type, values: Mapping[str, Any]) -> Misfit | None:
+def find_misfit(kind: type, values: Mapping[str, Any]) -> tuple[str, str, str] | None:
     """The first value that is not of its field's type and range, None if all are.
 
     Whole numbers are valid for floats; true, false and infinity are no numbers; lists are valid for tuples. Names
@@ -94,11 +79,15 @@ def find_misfit(kind: type, values: Mapping[str, Any]) -> Misfit | None:
     Args:
         kind: The dataclass.
         values: Values of some of its fields, by name.
+
+    Returns:
+        The field's name; its declaration, as it reads after "expected" or "should be"; and the value, as messages show
+        it.
     """
     hints = _hints(kind)
     for name, value in values.items():
         if name in hints and not _fits(value, hints[name]):
-            return Misfit(name, _described(hints[name]), shown(value))
+            return name, _described(hints[name]), shown(value)
     return None
 
 
@@ -122,12 +111,8 @@ def check_fields(kind: type, values: object, owner: str) -> None:
         listed = ", ".join(map(shown, wrong[:5]))
         raise ValueError(f"a field of {owner} is missing or unknown ({listed}); {EXPORT_AGAIN}.")
     if misfit := find_misfit(kind, values):
-        raise ValueError(f"{misfit.name} of {owner} should be {misfit.expected} and is {misfit.got}; {EXPORT_AGAIN}.")
-
-
-def known_fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that a dataclass has fields for."""
-    return {name: value for name, value in values.items() if name in _hints(kind)}
+        name, expected, got = misfit
+        raise ValueError(f"{name} of {owner} should be {expected} and is {got}; {EXPORT_AGAIN}.")
 
 
 def shown(value: object) -> str:

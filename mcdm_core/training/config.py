@@ -299,4 +299,5 @@ def check_values(kind: type, values: dict[str, Any], where: str) -> None:
         ValueError: One is not.
     """
     if misfit := find_misfit(kind, values):
-        raise ValueError(f"{where}: expected {misfit.expected} for {misfit.name} and got {misfit.got}; correct it.")
+        name, expected, got = misfit
+        raise ValueError(f"{where}: expected {expected} for {name} and got {got}; correct it.")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from mcdm_core.system.fields import Between, Length, Line, Misfit, check_fields, find_misfit
+from mcdm_core.system.fields import Between, Length, Line, check_fields, find_misfit
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def test_values_as_declared(values):
     ],
 )
 def test_a_misfit_is_described(name, value, expected):
-    assert find_misfit(Declared, {"count": 1, name: value}) == Misfit(name, expected, repr(value))
+    assert find_misfit(Declared, {"count": 1, name: value}) == (name, expected, repr(value))
 
 
 @pytest.mark.parametrize(
