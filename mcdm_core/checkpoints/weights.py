@@ -3,13 +3,12 @@
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ..networks import UNet
-from .contents import CheckpointError
+from .contents import CheckpointError, Entry
 
 COMPUTED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -18,15 +17,7 @@ _LARGEST = 1e12  # a damaged byte may leave a weight finite but so large that pi
 _checked: set[tuple[str, int, int, frozenset[str]]] = set()  # path, time, size and tensors of files found finite
 
 
-class HasDtype(Protocol):
-    """A tensor, or a header's entry for one."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Its dtype."""
-
-
-def refuse_other_dtypes(tensors: Mapping[str, HasDtype], file: str) -> None:
+def refuse_other_dtypes(tensors: Mapping[str, Tensor | Entry], file: str) -> None:
     """Refuse weights of dtypes that are not in `COMPUTED`.
 
     Raises:
@@ -41,7 +32,7 @@ def refuse_other_dtypes(tensors: Mapping[str, HasDtype], file: str) -> None:
             )
 
 
-def refuse_mixed_dtypes(network: UNet, tensors: Mapping[str, HasDtype], file: str) -> None:
+def refuse_mixed_dtypes(network: UNet, tensors: Mapping[str, Tensor | Entry], file: str) -> None:
     """Refuse weights that are computed together but differ in dtype.
 
     Files in half precision keep norms, embeddings and the output in single precision, so dtypes are compared only

@@ -1,6 +1,5 @@
 """Recognition of diffusion files that carry no description, from the names and shapes of their tensors."""
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 from ..contents import CheckpointError
@@ -9,6 +8,8 @@ from ..weights import listed
 from .layout import Layout, Shapes, read_layout
 from .overrides import Overrides
 from .published import PUBLISHED, PublishedFile
+
+_shapes = lru_cache(maxsize=len(PUBLISHED))(Layout.shapes)
 
 _ENLARGEMENT = 4  # of every published upsampler
 _BACKGROUND = -1.0  # value of black in maps and sketches of the paper's release, where 0 means no map
@@ -96,8 +97,8 @@ def _nearest_difference(shapes: Shapes) -> str:
     if not _resembles_expert(shapes):
         return "is a checkpoint, but does not describe an expert, nor are its tensors those of a published one"
 
-    nearest = _nearest(shapes).name
-    return str(difference(_published_shapes(nearest), shapes, f"{nearest}'s"))
+    nearest = _nearest(shapes)
+    return str(difference(_shapes(nearest.layout), shapes, f"{nearest.name}'s"))
 
 
 def _resembles_expert(shapes: Shapes) -> bool:
@@ -108,22 +109,17 @@ def _fits_mostly(shapes: Shapes) -> bool:
     """Whether most tensors are those of a published file, so that it must be a damaged or changed one."""
     if not _resembles_expert(shapes):
         return False
-    expected = _published_shapes(_nearest(shapes).name)
+    expected = _shapes(_nearest(shapes).layout)
     return 2 * sum(expected.get(name) == shape for name, shape in shapes.items()) > len(shapes)
 
 
 def _nearest(shapes: Shapes) -> PublishedFile:
     def distance(published: PublishedFile) -> int:
-        expected = _published_shapes(published.name)
+        expected = _shapes(published.layout)
         changed = sum(shapes.get(name) != shape for name, shape in expected.items())
         return changed + sum(name not in expected for name in shapes)
 
     return min(PUBLISHED, key=distance)
-
-
-@lru_cache(maxsize=len(PUBLISHED))
-def _published_shapes(name: str) -> Mapping[str, tuple[int, ...]]:
-    return next(published for published in PUBLISHED if published.name == name).layout.shapes()
 
 
 def _untold(layout: Layout, overrides: Overrides) -> list[str]:
