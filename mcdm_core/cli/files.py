@@ -12,7 +12,6 @@ from ..checkpoints.text_tower import NAME as TEXT_TOWER
 from ..checkpoints.text_tower import holds_text_tower
 from ..conditions.class_names import FEW
 from ..diffusion.prediction import PREDICTIONS
-from ..expert import Expert
 from ..system.shipped import expert_path
 from .output import add_overwrite, check_folder, check_free
 
@@ -53,21 +52,18 @@ def describe(file: Path, overrides: Overrides | None = None) -> str:
         for value in metadata["condition"].values()
         if isinstance(value, str | list)
     )
+    side = expert.image_size
+    latents = f", latents of pictures of {side} × {side}" if expert.downscale > 1 else ""
     lines = [
         f"{file}: expert {expert.name!r}",
         f"  condition   {condition}",
-        f"  samples     {' × '.join(map(str, expert.sample_shape))}{_latent_of(expert)}",
+        f"  samples     {' × '.join(map(str, expert.sample_shape))}{latents}",
         f"  network     {_millions(expert.network.state_dict())} million parameters",
         f"  trained on  {metadata['schedule']} schedule, {metadata['prediction']}-prediction",
     ]
     width = max([len(key) for key in metadata["card"]], default=0)
     lines += [f"  {key:{width}}  {value}" for key, value in metadata["card"].items()]
     return "\n".join(lines)
-
-
-def _latent_of(expert: Expert) -> str:
-    side = expert.image_size
-    return f", latents of pictures of {side} × {side}" if expert.downscale > 1 else ""
 
 
 def _listed(names: list[str]) -> str:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from torch import Tensor, nn
 
-from ..networks import ClipTextTower
+from ..networks import ClipTextTower, TextTowerConfig, TextTransformerConfig
 from ..networks.blank import without_weights
 from ..system.fields import Between, Length, Line
 
@@ -19,15 +19,7 @@ LowRes = Annotated[int, Between(1, 1024)] | None
 Maps = Annotated[tuple[Line, ...], Length(1, 64)]
 
 
-class LayeredConfig(Protocol):
-    """Configuration of a text encoder."""
-
-    @property
-    def layers(self) -> int:
-        """Transformer layers."""
-
-
-Config = TypeVar("Config", bound=LayeredConfig)
+Config = TypeVar("Config", TextTowerConfig, TextTransformerConfig)
 Module = TypeVar("Module", bound=nn.Module)
 
 
