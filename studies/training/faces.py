@@ -16,7 +16,7 @@ from mcdm_core.networks.text_tower import TextTower, TextTowerConfig
 from mcdm_core.training.config import DataConfig, DualEncoderConfig, TrainingConfig
 from mcdm_core.training.data.kind import Prepared, PreparedPairs
 from mcdm_core.training.data.sources import HELD_OUT, Conditions, EmbeddingConditions, MapConditions, PictureSet, Source
-from mcdm_core.training.dual_encoder.embeddings import check_text_encoder, load_embeddings
+from mcdm_core.training.dual_encoder.embeddings import check_text_encoder, load_towers
 
 from ..data.captions import ATTRIBUTE_NAMES
 from ..data.drawn_set import Drawings, channels_first, size_suffix
@@ -41,10 +41,10 @@ class FaceKind(DrawnKind):
 
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[Source]:
         """See `DataKind`."""
-        embeddings = load_embeddings(config, base)
+        towers = load_towers(config, base)
         sets = config.data, config.data.held_out(config.report.held_out)
-        training, held_out = (draw_faces(data, cache, embeddings.embed) for data in sets)
-        return Prepared(training, held_out, embeddings.tower)
+        training, held_out = (draw_faces(data, cache, towers and towers.embed) for data in sets)
+        return Prepared(training, held_out, towers and towers.text)
 
     def check_latents(self, config: TrainingConfig) -> None:
         """See `DataKind`."""
@@ -57,11 +57,12 @@ class FaceKind(DrawnKind):
 
     def conditioning(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Conditioning:
         """See `DrawnKind`; maps are folded, and text encoders get pictures of the size they were trained on."""
-        embeddings = load_embeddings(config, base)
+        towers = load_towers(config, base)
         if config.data.named:
-            assert embeddings.tower is not None
-            return Conditioning(partial(caption_conditions, tower=embeddings.tower), embeddings.tower)
-        return Conditioning(partial(_latent_conditions, config.image_size, cache, embeddings.embed), embeddings.tower)
+            assert towers is not None
+            return Conditioning(partial(caption_conditions, tower=towers.text), towers.text)
+        embed = towers and towers.embed
+        return Conditioning(partial(_latent_conditions, config.image_size, cache, embed), towers and towers.text)
 
     def describe(self, data: DataConfig, count: int) -> str:
         """See `DataKind`."""

@@ -1,31 +1,13 @@
 """Embeddings of pictures by a dual encoder, which text experts are trained on (paper §7.3)."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from ...conditions.reading.images import fit
 from ...expert.expert import Expert
 from ...networks.text_tower import TextTower
 from ..config import DataConfig, TrainingConfig
-from .towers import Towers, embed_images, load_dual_encoder
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """Both towers of a dual encoder; neither where the modality is not "text".
-
-    Attributes:
-        tower: Embeds captions, and goes into the expert's file.
-        embed: Embeds pictures: uint8 (N, 3, H, W) → (N, D).
-    """
-
-    tower: TextTower | None = None
-    embed: Callable[[Tensor], Tensor] | None = None
+from .towers import Towers, load_dual_encoder
 
 
 def check_text_encoder(data: DataConfig) -> None:
@@ -38,8 +20,8 @@ def check_text_encoder(data: DataConfig) -> None:
         raise ValueError('The modality "text" needs a dual encoder; train one and name its file in text_encoder.')
 
 
-def load_embeddings(config: TrainingConfig, base: Path) -> Embeddings:
-    """Read the dual encoder of a configuration.
+def load_towers(config: TrainingConfig, base: Path) -> Towers | None:
+    """Read the dual encoder of a configuration; None where the modality is not "text".
 
     Args:
         config: The run.
@@ -49,18 +31,10 @@ def load_embeddings(config: TrainingConfig, base: Path) -> Embeddings:
         ValueError: It cannot be read, or does not fit the network.
     """
     if "text" not in config.data.modalities:
-        return Embeddings()
+        return None
     towers = load_dual_encoder(base / config.data.text_encoder)
     check_embedding(config, towers.text.config.dim)
-    return Embeddings(towers.text, partial(_embed, towers))
-
-
-def _embed(towers: Towers, images: Tensor) -> Tensor:
-    """Embeddings of pictures, after shrinking them to the size of the encoder's training pictures."""
-    if images.shape[-1] > towers.image_size:
-        shrunk = [fit(chunk.float(), towers.image_size, "picture").round().byte() for chunk in images.split(256)]
-        images = torch.cat(shrunk)
-    return embed_images(towers.image, images)
+    return towers
 
 
 def check_embedding(config: TrainingConfig, dim: int) -> None:

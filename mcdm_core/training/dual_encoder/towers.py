@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ...conditions.reading.images import fit
 from ...networks.image_encoder import ImageEncoder
 from ...networks.text_tower import TextTower, TextTowerConfig
 from ...system.formats import write_tensors
@@ -99,7 +100,7 @@ class Towers(NamedTuple):
     """A dual encoder's file.
 
     Attributes:
-        text: Embeds captions.
+        text: Embeds captions, and goes into a text expert's file.
         image: Embeds pictures.
         image_size: Side of its training pictures in pixels.
     """
@@ -107,6 +108,13 @@ class Towers(NamedTuple):
     text: TextTower
     image: ImageEncoder
     image_size: int
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Embeddings, (N, dim), of uint8 pictures (N, 3, H, W), shrunk to the size of the training pictures."""
+        if images.shape[-1] > self.image_size:
+            shrunk = [fit(chunk.float(), self.image_size, "picture").round().byte() for chunk in images.split(256)]
+            images = torch.cat(shrunk)
+        return embed_images(self.image, images)
 
 
 def load_dual_encoder(path: Path) -> Towers:

@@ -15,7 +15,7 @@ from ...text.vocabulary import gather_vocabulary
 from ..config import DataConfig, DualEncoderConfig, TrainingConfig
 from ..data.kind import DataKind, PicturesToEncode, Prepared, PreparedPairs
 from ..data.sources import MapConditions, PictureSet
-from ..dual_encoder.embeddings import check_text_encoder, load_embeddings
+from ..dual_encoder.embeddings import check_text_encoder, load_towers
 from .pairs import read_pairs
 from .reading import read_folder
 
@@ -40,16 +40,16 @@ class FolderKind(DataKind):
 
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[PictureSet]:
         """Read the pictures and their maps; held-out ones are taken out of the folder."""
-        data, embeddings = config.data, load_embeddings(config, base)
+        data, towers = config.data, load_towers(config, base)
         training, held_out = read_folder(
             base / data.path,
             data.modalities,
             config.image_size,
             config.report.held_out,
-            embeddings.embed,
+            towers and towers.embed,
             data.embedding_noise,
         )
-        return Prepared(training, held_out, embeddings.tower)
+        return Prepared(training, held_out, towers and towers.text)
 
     def check_pictures(self, data: DataConfig) -> None:
         """Refuse a section without a path, or with sets of drawn pictures; conditions are ignored."""
