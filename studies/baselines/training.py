@@ -29,8 +29,10 @@ class GanTrainer(PictureRun[GanTrainingConfig, Adversaries]):
         folder: Folder of its state and logs.
     """
 
+    columns = LOSSES
+
     def __init__(self, config: GanTrainingConfig, source: Source, held_out: Source, folder: Path):
-        super().__init__(config, source, GanReport(config, held_out, folder), folder, LOSSES)
+        super().__init__(config, source, GanReport(config, held_out, folder), folder)
 
     def make_network(self) -> Adversaries:
         """See `TrainingRun`."""

@@ -88,26 +88,26 @@ class TrainingRun(ABC, Generic[Config, Network]):
         config: The run.
         report: Is given the averaged network every `held_out_every` steps.
         folder: Folder of its state and logs.
-        losses: Names of the losses that a step returns, columns of `loss.csv`.
 
     Attributes:
+        columns: Names of the losses that a step returns, columns of `loss.csv`.
         grows: Whether a state may go on with more steps or pictures than before; `earlier` then belongs into the card.
         earlier: What the run had before it went on with more, or from another file; an entry for each time.
     """
 
     grows: ClassVar[bool] = False
+    columns: ClassVar[Sequence[str]] = ("loss",)
 
     def __init__(
         self,
         config: Config,
         report: TrainingReport[Network],
         folder: Path,
-        losses: Sequence[str] = ("loss",),
     ):
         self.config = config
         self.report = report
         self.folder = folder
-        self.log = CsvLog(folder / "loss.csv", "step", *losses)
+        self.log = CsvLog(folder / "loss.csv", "step", *self.columns)
         torch.manual_seed(config.optimizer.seed)
         self.network = self.make_network()
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()

@@ -1,7 +1,6 @@
 """A training run on pictures and their conditions."""
 
 from abc import ABC
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -37,7 +36,6 @@ class PictureRun(TrainingRun[PictureConfig, Network], ABC):
         source: Its batches.
         report: See `TrainingRun`.
         folder: Likewise.
-        losses: Likewise.
     """
 
     def __init__(
@@ -46,10 +44,9 @@ class PictureRun(TrainingRun[PictureConfig, Network], ABC):
         source: Source,
         report: TrainingReport[Network],
         folder: Path,
-        losses: Sequence[str] = ("loss",),
     ):
         self.source = source
-        super().__init__(config, report, folder, losses)
+        super().__init__(config, report, folder)
 
     def next_batch(self) -> tuple[Tensor, Condition, np.random.Generator]:
         """The step's pictures, its conditions after dropout, and its generator for all other randomness.
