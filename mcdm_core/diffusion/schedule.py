@@ -7,34 +7,9 @@ network was trained on.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
-
-
-class NoiseSchedule(Protocol):
-    """Interface of noise schedules."""
-
-    @property
-    def sigma_min(self) -> float:
-        """Lowest noise level the network was trained at."""
-
-    @property
-    def sigma_max(self) -> float:
-        """Highest noise level the network was trained at."""
-
-    def sigma(self, t: Tensor | float) -> Tensor:
-        """Noise level σ at timestep t."""
-
-    def t(self, sigma: Tensor | float) -> Tensor:
-        """Inverse of `sigma`, clamped to the range of timesteps."""
-
-    def alpha(self, sigma: Tensor | float) -> Tensor:
-        """α_t at noise level σ; σ_t there is α_t·σ."""
-
-    def alpha_sigma(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
-        """(α_t, σ_t) at timestep t."""
 
 
 class Schedule:
@@ -171,6 +146,10 @@ class Flow:
         t64, restore = _to_float64(t)
         s = (t64 / self.steps).clamp(0, 1)
         return restore(1 - s), restore(s)
+
+
+NoiseSchedule = Schedule | Flow
+"""The schedule that a network was trained on."""
 
 
 def align_noise_level(
