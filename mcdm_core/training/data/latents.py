@@ -39,11 +39,6 @@ class LatentSpace:
         self.key = encoder_key(autoencoder)
         self.autoencoder = autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    @property
-    def channels(self) -> int:
-        """Channels of a latent."""
-        return self.autoencoder.config.latent_channels
-
     @torch.no_grad()
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Latents of pictures.

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +32,11 @@ _STREAM = 1 << 32  # larger than any step, so that held-out noise is never that 
 _COLUMNS = ("condition", "sample", "held-out\npicture")
 
 
+@dataclass(eq=False)
 class HeldOutReport:
     """Held-out loss and samples of a run, with the same pictures, timesteps and noise each time for comparison.
 
-    Args:
+    Attributes:
         config: The run.
         source: Held-out pictures.
         objective: The run's loss.
@@ -42,20 +44,14 @@ class HeldOutReport:
         decode: Decodes samples that are latents; None where samples are pictures.
     """
 
-    def __init__(
-        self,
-        config: TrainingConfig,
-        source: Source,
-        objective: Objective,
-        folder: Path,
-        decode: Decode | None = None,
-    ):
-        self.config = config
-        self.source = source
-        self.objective = objective
-        self.folder = folder
-        self.decode = decode
-        self.log = CsvLog(folder / "held_out.csv", "step", "modality", "loss")
+    config: TrainingConfig
+    source: Source
+    objective: Objective
+    folder: Path
+    decode: Decode | None = None
+
+    def __post_init__(self) -> None:
+        self.log = CsvLog(self.folder / "held_out.csv", "step", "modality", "loss")
 
     @torch.no_grad()
     def write(self, network: UNet, step: int) -> float:

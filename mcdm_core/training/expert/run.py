@@ -111,10 +111,11 @@ def _load_start(path: Path) -> Expert:
 def _prepare_latents(
     config: TrainingConfig, base: Path, cache: Path, kind: DataKind, space: LatentSpace, tower: TextTower | None
 ) -> Prepared[Source]:
-    if config.network.in_channels != space.channels:
+    channels = space.autoencoder.config.latent_channels
+    if config.network.in_channels != channels:
         raise ValueError(
-            f"The VAE's latents have {space.channels} channels and [network] has in_channels = "
-            f"{config.network.in_channels}; set in_channels and out_channels to {space.channels}."
+            f"The VAE's latents have {channels} channels and [network] has in_channels = "
+            f"{config.network.in_channels}; set in_channels and out_channels to {channels}."
         )
     prepared = kind.prepare_latents(config, base, cache, tower)
     training, held_out = (
