@@ -2,7 +2,7 @@
 
 from .contents import CheckpointError
 from .load import load_expert, read_encoder, read_metadata
-from .lora import save_lora, with_lora
+from .lora import with_lora
 from .metadata import ExpertMetadata
 from .recognition import Overrides
 from .safe_reading import read_checkpoint
@@ -20,6 +20,5 @@ __all__ = [
     "read_encoder",
     "read_metadata",
     "save_expert",
-    "save_lora",
     "with_lora",
 ]

@@ -41,7 +41,7 @@ class ClipTokenizer:
         """Ids of a caption, without start and end."""
         text = " ".join(clean_caption(text).split()).lower()
         pieces = split_pieces(text, _CLIP_FIXED, _CLIP_KINDS)
-        return [token for piece in pieces for token in _clip_pairs().encode(piece)]
+        return [token for piece in pieces for token in _pairs(*_CLIP_PAIRS).encode(piece)]
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Rows for a text tower; a long caption is cut, with a warning.
@@ -81,7 +81,7 @@ class GlideTokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids of a caption."""
         pieces = split_pieces(text.lower(), _GLIDE_FIXED, _GLIDE_KINDS)
-        return [token for piece in pieces for token in _glide_pairs().encode(piece)]
+        return [token for piece in pieces for token in _pairs("gpt2.txt.gz").encode(piece)]
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Rows for `TextTransformer`; a long caption is cut, with a warning. An empty caption is the null condition.
@@ -108,18 +108,10 @@ def _encode_all(tokenizer: ClipTokenizer | GlideTokenizer, texts: Sequence[str],
     return [row[:room] for row in rows]
 
 
+_pairs = cache(BytePairEncoder)
+_CLIP_PAIRS = ("clip.txt.gz", "</w>", ("<|startoftext|>", "<|endoftext|>"))
 _CONTRACTIONS = r"'(?:s|t|re|ve|m|ll|d)"
 _CLIP_FIXED = re.compile(r"<\|startoftext\|>|<\|endoftext\|>|" + _CONTRACTIONS, re.IGNORECASE)
 _CLIP_KINDS = re.compile(r"L+|N|\.+")
 _GLIDE_FIXED = re.compile(_CONTRACTIONS)
 _GLIDE_KINDS = re.compile(r" ?L+| ?N+| ?\.+|\s+(?!\S)|\s+")
-
-
-@cache
-def _clip_pairs() -> BytePairEncoder:
-    return BytePairEncoder("clip.txt.gz", "</w>", ("<|startoftext|>", "<|endoftext|>"))
-
-
-@cache
-def _glide_pairs() -> BytePairEncoder:
-    return BytePairEncoder("gpt2.txt.gz")
