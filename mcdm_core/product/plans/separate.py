@@ -22,7 +22,7 @@ Weigh = Callable[[Mapping[int, float], Predictions], Mapping[int, Coefficient]]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SeparatePlan(Plan):
-    """A plan of separate predictions, which all have the same coefficient until `weighed` gives them others.
+    """A plan of separate predictions, which all have the same coefficient until `SeparateCoefficients` gives others.
 
     Attributes:
         parts: For each expert that acts the plan of a product of this expert only.
@@ -48,18 +48,6 @@ class SeparatePlan(Plan):
     def is_single(self, index: int) -> bool:
         """Never: C and U are predictions under guidance."""
         return False
-
-    def weighed(self, weigh: Weigh, cond: Predictions, null: Predictions) -> SeparatePlan:
-        """The plan with ω as its weights, which keeps the separate predictions.
-
-        Args:
-            weigh: Gives ω.
-            cond: As for `pair`.
-            null: Likewise.
-        """
-        known = replace(self, predicted=self.predictions(cond, null))
-        counts = weigh(known.signed, known.predicted)
-        return replace(known, weights=[counts.get(i, 0.0) for i in range(len(self.weights))])
 
     def unconditional(self, cond: Predictions, null: Predictions) -> Tensor | None:
         """U, see `Plan.unconditional`; for the own-null rule, where each expert has its own, their mean."""
@@ -131,10 +119,12 @@ class SeparateCoefficients(Method):
         self._weigh = weigh
 
     def weigh(self, evaluation: Evaluation) -> Plan:
-        """The plan with coefficients, see `SeparatePlan.weighed`."""
-        plan = self._plan_at(evaluation.point.level).weighed(self._weigh, evaluation.cond, evaluation.null)
-        self.predicted = plan.predicted
-        return plan
+        """The plan of separate predictions with ω as its weights, which keeps these predictions."""
+        plan = self._plan_at(evaluation.point.level)
+        self.predicted = plan.predictions(evaluation.cond, evaluation.null)
+        counts = self._weigh(plan.signed, self.predicted)
+        weights = [counts.get(i, 0.0) for i in range(len(plan.weights))]
+        return replace(plan, predicted=self.predicted, weights=weights)
 
 
 def check_positive(weights: Sequence[tuple[str, float]]) -> None:

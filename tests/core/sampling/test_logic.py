@@ -4,6 +4,7 @@ import functools
 import math
 import weakref
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -250,7 +251,7 @@ def test_a_plan_of_experts_alone_knows_u(rule):
     null = {j: null[j + 2] for j in plan.everything.nulls}
     expected = 0.4 if rule == "own null" else 0.75 * 0.4 + 0.25 * 0.8
     assert plan.unconditional(cond, null).item() == pytest.approx(expected)
-    weighed = plan.weighed(lambda weights, terms: {0: 0.3, 1: 0.7}, cond, null)
+    weighed = replace(plan, weights=[0.3, 0.7])
     assert weighed.pair(cond, null)[0].item() == pytest.approx(0.3 * (expected + 2.5 * (1.0 - expected)) - 0.7 * 2.0)
     unasked = plan_separately(combination.with_weights([1.0, 1.0]), moment)
     assert unasked.unconditional(cond, {}) is None
