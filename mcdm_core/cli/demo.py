@@ -11,7 +11,6 @@ import logging
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from ..checkpoints import load_expert
 from ..pictures import example_picture, labelled_grid, map_to_picture, to_picture
@@ -42,11 +41,6 @@ COLUMNS = (
 )
 
 
-def load_maps(name: str) -> Tensor:
-    """Read the example maps named "hair" or "skin", one per caption; shape (len(CAPTIONS), H, W, 3), values 0…1."""
-    return torch.cat([example_picture(f"face_{face}_{name}") for face in range(1, len(CAPTIONS) + 1)])
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the grid.
 
@@ -65,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     sampling = SamplingOptions(options.steps, functools.partial(sample_ddim, eta=1.0))
     sampling.check()
     experts = {name: load_expert(name) for name in WEIGHTS}
-    maps = {name: load_maps(name) for name in ("hair", "skin")}
+    faces = range(1, len(CAPTIONS) + 1)
+    maps = {name: torch.cat([example_picture(f"face_{face}_{name}") for face in faces]) for name in ("hair", "skin")}
     conditions = {name: experts[name].encoder.encode_map(images) for name, images in maps.items()}
     conditions["text"] = experts["text"].encoder.encode_text(CAPTIONS)
     # With reliabilities as weights, each prompt is measured against its own expert's null.
