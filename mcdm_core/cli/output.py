@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..pictures.writing import picture_format, write_picture
+from ..pictures.files import picture_format, write_picture
 from ..system.writer import check_file, make_folder
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..pictures import labelled_grid, to_picture
-from ..pictures.writing import write_picture
+from ..pictures.files import write_picture
 from ..training.loop.logs import CsvLog
 from .buffer import seeded
 from .comparison import Comparison

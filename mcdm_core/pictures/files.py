@@ -1,5 +1,7 @@
-"""Picture files to tensors and back."""
+"""Picture files: read as tensors, and written."""
 
+import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from einops import rearrange
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from ..system.formats import write_bytes
 from ..system.shipped import EXAMPLES
 
 
@@ -88,3 +91,37 @@ def map_to_picture(values: Tensor) -> Image.Image:
         values: Coverage in 0…1, shape (1, H, W).
     """
     return to_picture(values.expand(3, -1, -1) * 2 - 1)
+
+
+def write_picture(path: str | os.PathLike, picture: Image.Image) -> None:
+    """Write a picture in the format of its file's suffix, whole or not at all.
+
+    Raises:
+        ValueError: Pillow writes no such format.
+        WriteError: It could not be written; what the file held before is unchanged.
+    """
+    write_bytes(path, encoded(picture, picture_format(path)))
+
+
+def picture_format(path: str | os.PathLike) -> str:
+    """Pillow's format for files of this name.
+
+    Raises:
+        ValueError: There is none, or it can't hold RGB pictures.
+    """
+    suffix = Path(path).suffix.lower()
+    known = Image.registered_extensions().get(suffix, "")
+    try:
+        encoded(Image.new("RGB", (8, 8)), known)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(
+            f"Expected a picture's name, one that ends in .png for example, and got {os.fspath(path)}; change its end."
+        ) from None
+    return known
+
+
+def encoded(picture: Image.Image, name: str = "PNG") -> bytes:
+    """A picture as the bytes of a file of Pillow's format `name`."""
+    content = io.BytesIO()
+    picture.save(content, name)
+    return content.getvalue()

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from mcdm_core.pictures import labelled_grid, map_to_picture, to_picture
-from mcdm_core.pictures.writing import write_picture
+from mcdm_core.pictures.files import write_picture
 from mcdm_core.training.data.sources import Source
 from mcdm_core.training.loop.logs import CsvLog
 

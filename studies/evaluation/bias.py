@@ -18,9 +18,9 @@ from PIL import Image
 
 from mcdm_core.cli.values import seed
 from mcdm_core.diffusion.schedule import Schedule
+from mcdm_core.pictures.files import encoded
 from mcdm_core.pictures.grid import stacked
 from mcdm_core.pictures.plots import Panel, plot_lines
-from mcdm_core.pictures.writing import encoded
 from mcdm_core.product.term import Term
 from mcdm_core.sampling import sample_product
 from mcdm_core.system.formats import csv_bytes

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Plot
 from PIL import Image
 
 from mcdm_core.pictures import labelled_grid
-from mcdm_core.pictures.writing import encoded
+from mcdm_core.pictures.files import encoded
 from mcdm_core.system.formats import csv_bytes
 from mcdm_core.system.writer import make_folder
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mcdm_core.cli.values import positive
-from mcdm_core.pictures.writing import encoded
+from mcdm_core.pictures.files import encoded
 from mcdm_core.system.formats import write_bytes
 
 from ..files import check_folder_name

@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _draw(name: str, most_steps: int) -> tuple[str, bytes]:
     """The name of a picture's file, and its content; `most_steps` is 0 where the picture's own number counts."""
-    from mcdm_core.pictures.writing import encoded
+    from mcdm_core.pictures.files import encoded
 
     from .lora_pair import draw_lora_pair
     from .regions import draw_regions

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...networks.autoencoder import Autoencoder
 from ...pictures import as_bytes, labelled_grid
-from ...pictures.writing import write_picture
+from ...pictures.files import write_picture
 from ..loop.logs import CsvLog
 from .config import AutoencoderTrainingConfig
 

@@ -14,7 +14,7 @@ import latent_preview
 from PIL import Image
 from torch import Tensor
 
-from ....mcdm_core.pictures.writing import write_picture
+from ....mcdm_core.pictures.files import write_picture
 from ....mcdm_core.sampling.sweep import Cell, Sweep, Swept, sweep_grid
 from ..chain.expert_chain import Experts
 from ..chain.titles import shown_names

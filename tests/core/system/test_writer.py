@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from mcdm_core.pictures.writing import write_picture
+from mcdm_core.pictures.files import write_picture
 from mcdm_core.system import writer
 from mcdm_core.system.failures import WriteError
 from mcdm_core.system.formats import write_array, write_state, write_tensors, write_text
