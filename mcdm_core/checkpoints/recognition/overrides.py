@@ -1,9 +1,7 @@
 """Values of a user that replace those of a file's header or those recognized from its tensors."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-from ...networks import UNetConfig
 from ..metadata import ExpertMetadata
 
 
@@ -69,14 +67,9 @@ class Overrides:
         if self.image_size is not None and "low_res" in condition:
             condition["low_res"] = condition["low_res"] * self.image_size // metadata.image_size
         direct = {name: given.pop(name) for name in ("schedule", "prediction", "image_size") if name in given}
-        network = _with_heads(metadata.network, given) if given else metadata.network
+        if "num_heads" in given:
+            given["num_head_channels"] = None
+        network = replace(metadata.network, **given)
+        if given:
+            network.check("use others")
         return replace(metadata, network=network, condition=condition, **direct)
-
-
-def _with_heads(network: UNetConfig, given: dict[str, Any]) -> UNetConfig:
-    """Replace numbers of the attention; a number of heads replaces the channels per head."""
-    if "num_heads" in given:
-        given = {**given, "num_head_channels": None}
-    changed = replace(network, **given)
-    changed.check("use others")
-    return changed
