@@ -47,8 +47,6 @@ def run_training(program: str, training: Training, argv: Sequence[str] | None = 
     arguments = parser.parse_args(argv)
     if arguments.overwrite and arguments.resume is not None:
         parser.error("--resume goes on and --overwrite begins anew; give one of them")
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     written = training(arguments.config, arguments.runs, arguments.resume, arguments.overwrite)
