@@ -67,11 +67,6 @@ def load_autoencoder_config(path: Path) -> AutoencoderTrainingConfig:
             contradict each other.
     """
     config: AutoencoderTrainingConfig = build_sections(AutoencoderTrainingConfig, read_toml(path), path.name)
-    _check_sizes(config)
-    return config
-
-
-def _check_sizes(config: AutoencoderTrainingConfig) -> None:
     crop, size = config.objective.crop, config.image_size
     if crop % DOWNSCALE or size % DOWNSCALE or not 0 < crop <= size:
         raise ValueError(
@@ -83,3 +78,4 @@ def _check_sizes(config: AutoencoderTrainingConfig) -> None:
             "The decoder learns on when the encoder stays as it is, for some fraction of the run, and encoder_until = "
             f"{config.objective.encoder_until}; set it between 0 and 1."
         )
+    return config

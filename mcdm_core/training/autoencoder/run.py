@@ -91,6 +91,9 @@ class AutoencoderTrainer(PictureRun[AutoencoderTrainingConfig, Autoencoder]):
         held_out: Name of a part of the pictures → uint8 pictures it does not train on, (N, 3, H, W).
         folder: Folder of its state and logs.
         kind: The kind of its pictures.
+
+    Attributes:
+        path: The VAE's file.
     """
 
     source: Crops
@@ -104,6 +107,7 @@ class AutoencoderTrainer(PictureRun[AutoencoderTrainingConfig, Autoencoder]):
         kind: DataKind,
     ):
         self.kind = kind
+        self.path = folder / f"{config.name}.safetensors"
         super().__init__(config, source, AutoencoderReport(config, held_out, folder), folder)
 
     def make_network(self) -> Autoencoder:
@@ -168,11 +172,6 @@ class AutoencoderTrainer(PictureRun[AutoencoderTrainingConfig, Autoencoder]):
     def _encoder_steps(self) -> int:
         """Number of steps in which the encoder learns; 0 where the run started from a VAE."""
         return 0 if self.config.start else round(self.config.objective.encoder_until * self.config.optimizer.steps)
-
-    @property
-    def path(self) -> Path:
-        """The VAE's file."""
-        return self.folder / f"{self.config.name}.safetensors"
 
     def save(self) -> None:
         """Write the run's state, and the averaged weights, so that experts can already train on their latents."""

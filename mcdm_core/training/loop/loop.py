@@ -92,6 +92,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
     Attributes:
         columns: Names of the losses that a step returns, columns of `loss.csv`.
         grows: Whether a state may go on with more steps or pictures than before; `earlier` then belongs into the card.
+        state_path: File of the state, with everything needed to resume after an interruption.
         earlier: What the run had before it went on with more, or from another file; an entry for each time.
     """
 
@@ -107,6 +108,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
         self.config = config
         self.report = report
         self.folder = folder
+        self.state_path = folder / STATE_FILE
         self.log = CsvLog(folder / "loss.csv", "step", *self.columns)
         torch.manual_seed(config.optimizer.seed)
         self.network = self.make_network()
@@ -127,11 +129,6 @@ class TrainingRun(ABC, Generic[Config, Network]):
     @abstractmethod
     def train_step(self) -> Sequence[float]:
         """One optimizer step; returns the losses."""
-
-    @property
-    def state_path(self) -> Path:
-        """File of the state, with everything needed to resume after an interruption."""
-        return self.folder / STATE_FILE
 
     def save(self) -> None:
         """Write the run's state.
