@@ -74,45 +74,9 @@ class Worker:
 
         return os.getpid()
 
-    def hello(self) -> dict:
-        """See `Engine`, as for all methods below."""
-        return self._engine.hello()
-
-    def lacks(self, names: list) -> dict:
-        """Names of the input files that have to be sent."""
-        return self._engine.lacks(names)
-
-    def store(self, name: str, content: bytes) -> dict:
-        """Keep an input file."""
-        return self._engine.store(name, content)
-
-    def uploads(self, kinds: list) -> dict:
-        """Inputs that name input files."""
-        return self._engine.uploads(kinds)
-
-    def check(self, nodes: dict, links: dict, models: dict) -> dict:
-        """Check whether nodes can be run."""
-        return self._engine.check(nodes, links, models)
-
-    def load(self, nodes: dict, link: list, models: dict) -> dict:
-        """Load a MODEL, and describe it."""
-        return self._engine.load(nodes, link, models)
-
-    def begin(self, setup: dict) -> dict:
-        """Prepare a run."""
-        return self._engine.begin(setup)
-
-    def predict(self, run: str, question: list) -> dict:
-        """Predictions of x0."""
-        return self._engine.predict(run, question)
-
-    def finish(self, run: str) -> dict:
-        """End a run."""
-        return self._engine.finish(run)
-
-    def cancel(self, run: str) -> dict:
-        """Interrupt a run's pass."""
-        return self._engine.cancel(run)
+    def call(self, method: str, *args: Any) -> dict:
+        """See `Engine.call`."""
+        return self._engine.call(method, *args)
 
 
 def main() -> int:
@@ -229,9 +193,12 @@ def _first_answer(ray: Any, handle: Any) -> dict[str, Any]:
         ValueError: If it doesn't start.
     """
     try:
-        return ray.get(handle.hello.remote(), timeout=START_SECONDS)
+        answer = ray.get(handle.call.remote("hello"), timeout=START_SECONDS)
     except ray.exceptions.RayError as error:
         raise ValueError(f"Expected ComfyUI to start and it didn't: {error}") from error
+    if "refused" in answer:
+        raise ValueError(f"Expected ComfyUI to start and it didn't: {answer['refused']}")
+    return answer
 
 
 def _joined(address: str, node: subprocess.Popen | None) -> Any:

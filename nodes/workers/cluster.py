@@ -84,7 +84,7 @@ class WorkerCall:
     Args:
         worker: The worker.
         actor: Ray's handle of it.
-        method: Name of the method.
+        method: Name of the method, one of `Engine`'s.
         *args: Numbers, texts, buffers, and lists and dictionaries of these.
     """
 
@@ -92,7 +92,7 @@ class WorkerCall:
         self.worker = worker
         self.actor = actor
         self.method = method
-        self.ref = getattr(actor, method).remote(*args)
+        self.ref = actor.call.remote(method, *args)
 
 
 Then = Callable[[dict[str, Any]], "WorkerCall | None"]

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import comfy.model_management
@@ -45,7 +46,7 @@ class _Task:
 class Engine:
     """Serves one run at a time. Another run or prompt ends the service; the run's owner then has to begin it anew.
 
-    Each method can be called by any thread, and answers with a dictionary: {"refused": sentence} on any error.
+    Each method can be called by any thread, and answers with a dictionary.
     """
 
     def __init__(self) -> None:
@@ -55,6 +56,10 @@ class Engine:
         self._next: _Task | None = None
         threading.Thread(target=self._work, name="mcdm worker", daemon=True).start()
 
+    def call(self, method: str, *args: Any) -> Answer:
+        """The answer of one of the methods below; {"refused": sentence} on any error."""
+        return _answered(partial(getattr(self, method), *args))
+
     def hello(self) -> Answer:
         """Versions and device of this worker."""
         device = comfy.model_management.get_torch_device()
@@ -62,20 +67,16 @@ class Engine:
 
     def lacks(self, names: list[str]) -> Answer:
         """Names of the input files that have to be sent."""
-        return _answered(lambda: {"lacks": files.lacking(names)})
+        return {"lacks": files.lacking(names)}
 
     def store(self, name: str, content: bytes) -> Answer:
         """Keep an input file."""
-
-        def work() -> Answer:
-            files.store(name, content)
-            return {"stored": name}
-
-        return _answered(work)
+        files.store(name, content)
+        return {"stored": name}
 
     def uploads(self, kinds: list[str]) -> Answer:
         """For each type of node, its inputs that name input files."""
-        return _answered(lambda: {"uploads": {kind: upload_inputs(kind) for kind in kinds}})
+        return {"uploads": {kind: upload_inputs(kind) for kind in kinds}}
 
     def check(self, nodes: dict[str, Any], links: dict[str, list], models: dict[str, Any]) -> Answer:
         """Check, as ComfyUI does before it runs them, whether nodes can be run.
@@ -85,13 +86,9 @@ class Engine:
             links: Links to "model", "condition" and "null", by these names.
             models: See `load`.
         """
-
-        def work() -> Answer:
-            check_model_files(models)
-            check_part(nodes, links)
-            return {"checked": list(links)}
-
-        return _answered(work)
+        check_model_files(models)
+        check_part(nodes, links)
+        return {"checked": list(links)}
 
     def load(self, nodes: dict[str, Any], link: list, models: dict[str, Any]) -> Answer:
         """Load a MODEL, and describe it.

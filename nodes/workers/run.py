@@ -122,7 +122,7 @@ class WorkersOfRun:
             cluster.wait(calls, self._timeouts)
         except BaseException:
             for actor in self._actors.values():
-                actor.cancel.remote(self._name)
+                actor.call.remote("cancel", self._name)
             raise
         return predictions
 
@@ -130,7 +130,7 @@ class WorkersOfRun:
         """Let the workers end the run."""
         for worker, actor in self._actors.items():
             if worker in self._setups:
-                actor.finish.remote(self._name)
+                actor.call.remote("finish", self._name)
 
     def network_of(self, request: Request) -> ModelPatcher:
         """The MODEL that a request asks."""

@@ -426,7 +426,7 @@ def engine(remote):
     served = remote("engine").Engine()
 
     def ask(method, *args):
-        answer = getattr(served, method)(*args)
+        answer = served.call(method, *args)
         if "refused" in answer:
             raise ValueError(answer["refused"])
         return answer
