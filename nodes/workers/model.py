@@ -92,11 +92,6 @@ def remote_patcher(described: dict[str, Any], worker: WorkerName) -> ModelPatche
     return patcher
 
 
-def is_remote(patcher: ModelPatcher) -> bool:
-    """Whether a MODEL's network is on a worker."""
-    return isinstance(patcher.model, RemoteModel)
-
-
 def placeholder(link: Link) -> Conditioning:
     """A placeholder for a CONDITIONING on a worker, which differs from others by the output that it stands for."""
     return [[None, {_MADE_BY: f"{link[0]} {link[1]}"}]]

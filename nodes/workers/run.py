@@ -18,28 +18,8 @@ from ..host.run.prepared import RunInputs
 from . import cluster
 from .cluster import WorkerName
 from .files import send_files
-from .model import is_remote
 from .prompt_part import PromptPart
 from .wire import to_buffer, to_tensor
-
-
-@dataclass(frozen=True, eq=False)
-class RemoteExpert(ExpertInput):
-    """One expert of a product whose network, condition and null are on a worker.
-
-    Attributes:
-        part: The nodes that make them on the worker.
-        timeout: Seconds for which the worker may be silent.
-    """
-
-    _: KW_ONLY
-    part: PromptPart
-    timeout: float
-    on_worker: ClassVar[bool] = True
-
-    def workers_of_chain(self, experts: Experts) -> WorkersOfRun:
-        """The workers of the whole chain, for one run."""
-        return WorkersOfRun(experts)
 
 
 class WorkersOfRun:
@@ -108,7 +88,7 @@ class WorkersOfRun:
         here: Callable[[list[Request]], dict[Request, Tensor]],
     ) -> dict[Request, Tensor]:
         """Predictions of x0, by workers and by the networks here at the same time."""
-        local = [request for request in requests if not is_remote(self.network_of(request))]
+        local = [request for request in requests if request.expert not in self._remote]
         predictions: dict[Request, Tensor] = {}
         batches = []
         for worker, indices in self._of_worker.items():
@@ -180,3 +160,18 @@ class WorkersOfRun:
         files = {name: path for part in parts for name, path in part.files.items()}
         send_files(partial(cluster.call_worker, worker, self._timeouts[worker]), files)
         return cluster.WorkerCall(worker, self._actors[worker], "begin", self._setups[worker])
+
+
+@dataclass(frozen=True, eq=False)
+class RemoteExpert(ExpertInput):
+    """One expert of a product whose network, condition and null are on a worker.
+
+    Attributes:
+        part: The nodes that make them on the worker.
+        timeout: Seconds for which the worker may be silent.
+    """
+
+    _: KW_ONLY
+    part: PromptPart
+    timeout: float
+    workers: ClassVar[Any] = WorkersOfRun

@@ -38,7 +38,7 @@ class ExpertInput(TermNumbers):
         place: The expert's place in the chain, from 1.
         node: Id of the node that has its inputs; None for an expert that no node made.
         settings: Settings of methods for the whole product, from nodes after this expert; see `settings_of`.
-        on_worker: Whether its network is on another machine.
+        workers: Makes the workers of a whole chain, see `Workers`; None where the expert is on none.
 
     Raises:
         ValueError: See `TermNumbers`; or a condition is missing.
@@ -53,7 +53,7 @@ class ExpertInput(TermNumbers):
     place: int = 1
     node: str | None = None
     settings: tuple[Setting, ...] = ()
-    on_worker: ClassVar[bool] = False
+    workers: ClassVar[Any] = None
 
     __eq__ = object.__eq__  # equal numbers make no equal experts
     __hash__ = object.__hash__
@@ -79,14 +79,6 @@ class ExpertInput(TermNumbers):
         """The expert's name, if it is one of this pack; else its place in the chain."""
         own: str | None = getattr(self.model.model, "expert_name", None)
         return own or f"expert {self.place}"
-
-    def workers_of_chain(self, experts: Experts) -> Any:
-        """The workers of the whole chain, see `Workers`; None where this expert is on none.
-
-        Raises:
-            ValueError: If one cannot be found.
-        """
-        return None
 
 
 Experts = tuple[ExpertInput, ...]

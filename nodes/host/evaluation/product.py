@@ -24,7 +24,7 @@ from ..spaces.refusals import check_guidance
 from .cfg_hooks import CfgHooks, Own
 from .networks import LocalNetworks, Nulls
 from .noise_levels import FormOf, align
-from .requests import NEGATIVE, POSITIVE, ROLES, AskedWorkers, ModelPoint, Observer
+from .requests import NEGATIVE, POSITIVE, ROLES, ModelPoint, Observer, Workers
 
 
 class ProductOfRun:
@@ -50,7 +50,7 @@ class ProductOfRun:
         state: JointState,
         planner: Planner[Plan],
         methods: Methods,
-        workers: AskedWorkers | None = None,
+        workers: Workers | None,
     ):
         self.networks = networks
         self.reference = networks.reference

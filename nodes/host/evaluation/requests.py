@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....mcdm_core.product.evaluation import Evaluation
 from ..chain.expert_chain import Conds, Experts
+from .noise_levels import FormOf
 
 POSITIVE, NEGATIVE = "positive", "negative"
 ROLES = {POSITIVE: 0, NEGATIVE: 1}  # in cond_or_uncond, which patches read
@@ -50,8 +51,19 @@ def _name(role: str, index: int) -> str:
     return role if index == 0 else f"{role} {index + 1}"
 
 
-class AskedWorkers(Protocol):
-    """The workers of a run's experts, as an evaluation asks them."""
+class Workers(Protocol):
+    """The workers of a run's experts, from its announcement until they forget it."""
+
+    def begin(self, inputs: Any, form_of: FormOf) -> None:
+        """Announce the run to them, before they are asked.
+
+        Args:
+            inputs: What ComfyUI gives the run, see `RunInputs`.
+            form_of: Gives the forms of MODELs in this run.
+
+        Raises:
+            ValueError: If one refuses.
+        """
 
     def predict(
         self,
@@ -66,3 +78,6 @@ class AskedWorkers(Protocol):
             point_of: Gives x and σ in a MODEL's own form.
             here: Predicts by the networks that are here.
         """
+
+    def close(self) -> None:
+        """Let them forget the run."""

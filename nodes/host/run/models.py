@@ -15,12 +15,12 @@ from torch import Tensor
 
 from ..chain.expert_chain import Conds, Experts
 from ..comfyui.devices import Devices, copies_of
-from ..evaluation.requests import conditionings_on, conds_of
+from ..evaluation.requests import Workers, conditionings_on, conds_of
 from ..spaces.joint_sample import JointState
 from ..spaces.run_spaces import RunSpaces
 from ..weights.adapter_groups import adapter_groups
 from ..weights.clones import SharedNetworks
-from .prepared import PassMemory, PreparedModel, RunInputs, Workers, memory_of_pass, process
+from .prepared import PassMemory, PreparedModel, RunInputs, memory_of_pass, process
 
 logger = logging.getLogger(__name__)
 
@@ -56,13 +56,13 @@ class ModelsOfRun:
         for expert in experts:
             self.names.setdefault(expert.model, []).append(expert.label)
         self._reference = experts[0].model
-        elsewhere = {expert.model for expert in experts if expert.on_worker}
+        elsewhere = {expert.model for expert in experts if expert.workers is not None}
         self.devices = Devices([each for each in self.names if each is self._reference or each not in elsewhere])
         ending.callback(self.devices.close)
         self.shared = SharedNetworks(self.names, adapter_groups(experts))
         self._cleanups = ending.enter_context(ExitStack())
-        of_chain = (expert.workers_of_chain(experts) for expert in experts)
-        self.workers: Workers | None = next(filter(None, of_chain), None)
+        kinds = (expert.workers for expert in experts if expert.workers is not None)
+        self.workers: Workers | None = next((of_chain(experts) for of_chain in kinds), None)
         if self.workers is not None:
             ending.callback(self.workers.close)
         others = [patcher for patcher in self.names if patcher is not self._reference]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import comfy.hooks
 import comfy.model_patcher
@@ -18,8 +18,6 @@ from torch import Tensor
 from ..chain.attachments import copy_hook_keyframes
 from ..chain.expert_chain import Conditioning, Conds
 from ..comfyui.devices import copies_at_work, match_copies
-from ..evaluation.noise_levels import FormOf
-from ..evaluation.requests import AskedWorkers
 from ..spaces.joint_sample import JointState
 
 
@@ -65,24 +63,6 @@ class RunInputs(NamedTuple):
         if mask is not None:
             mask = spaces.framed(patcher, state.mask_of(index, mask))
         return self._replace(noise=noise, latent_image=latent, denoise_mask=mask, latent_shapes=[noise.shape])
-
-
-class Workers(AskedWorkers, Protocol):
-    """The workers of a run's experts, from its announcement until they forget it."""
-
-    def begin(self, inputs: RunInputs, form_of: FormOf) -> None:
-        """Announce the run to them, before they are asked.
-
-        Args:
-            inputs: What ComfyUI gives the run.
-            form_of: Gives the forms of MODELs in this run.
-
-        Raises:
-            ValueError: If one refuses.
-        """
-
-    def close(self) -> None:
-        """Let them forget the run."""
 
 
 class PassMemory(NamedTuple):

@@ -161,7 +161,7 @@ def in_spaces(experts: Experts) -> list[InSpace]:
             space,
             space_name(expert.model),
             has_vae=expert.vae is not None,
-            is_remote=expert.on_worker,
+            is_remote=expert.workers is not None,
         )
         for expert, space in zip(experts, space_indices(experts), strict=True)
     ]

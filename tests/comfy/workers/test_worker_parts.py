@@ -154,7 +154,7 @@ def test_a_model_without_weights_is_no_model_to_sample(remote, load):
     served, model = remote("served"), remote("model")
     described = served.describe_model(load("hair").model)
     patcher = model.remote_patcher(described, remote("cluster").WorkerName("127.0.0.1:6379", "big"))
-    assert model.is_remote(patcher)
+    assert isinstance(patcher.model, model.RemoteModel)
     assert not list(patcher.model.parameters())
     assert module_size(patcher.model) < 20_000  # the noise levels
     with pytest.raises(ValueError, match="on big; take it for schedulers alone"):
