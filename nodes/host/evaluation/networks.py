@@ -5,7 +5,7 @@ One question goes this way, from the core to a network:
 
 1. `mcdm_core.product.evaluate` asks `_NetworksAtPoint.ask` (`product.py`) for what the plan takes, in which a null that
    experts share stands once;
-2. `Nulls.requests` makes requests of it, and adds the null of a MODEL that reads it beside its condition;
+2. `LocalNetworks.requests` makes requests of it, and adds the null of a MODEL that reads it beside its condition;
 3. those to experts on workers go to them; `LocalNetworks.predict` sorts the others by the MODEL in whose batch they are
    asked (`asked_with`) and by device, and `Devices.run` asks devices side by side;
 4. `_predict_on_device` takes each MODEL's x and σ in its own form, and splits its requests (`_batches`);
@@ -44,7 +44,7 @@ OptionsOf = Mapping[ModelPatcher, dict[str, Any]]
 
 
 class LocalNetworks:
-    """The networks of the experts that are here, not on workers.
+    """The networks of a run: which predictions are asked of the experts, and the answers of those that are here.
 
     Args:
         experts: The chain, the reference first.
@@ -53,10 +53,6 @@ class LocalNetworks:
             handed on as the objects that they are, because nodes keep in them what they remember of the run.
         shared: Switches between MODELs of one network.
         devices: The devices of the MODELs; networks on different devices are asked at the same time.
-
-    Attributes:
-        reads_pairs: For each expert whether its MODEL reads its null beside its condition.
-        may_read_pairs: For each expert whether its MODEL does, or may.
     """
 
     def __init__(
@@ -70,13 +66,16 @@ class LocalNetworks:
         self.devices = devices
         self._null_is_read = null_is_read(experts)  # then that pass is one of its own, and the last
         pairs = [pairs_of(expert.model) for expert in experts]
-        self.reads_pairs = [each.are_read for each in pairs]
-        self.may_read_pairs = [each.may_be_read for each in pairs]
+        self._reads_pairs = [each.are_read for each in pairs]
+        self._may_read_pairs = [each.may_be_read for each in pairs]
         self._stand_ins = stand_ins(experts)
-
-    def stand_in_of(self, expert: int) -> ModelPatcher:
-        """The MODEL that an expert's predictions are asked of, its own or the first that predicts the same."""
-        return self._stand_ins[self.experts[expert].model]
+        self._told_of_pairs = False
+        for expert, own, reads_pairs in zip(experts, conds, self._reads_pairs, strict=True):
+            if reads_pairs and NEGATIVE not in own:
+                logger.warning(
+                    "The MODEL of %s reads the negative beside the prompt, and there is none; connect negative.",
+                    expert.label,
+                )
 
     def rows(self, request: Request) -> int:
         """The rows that a request takes per sample of the batch."""
@@ -84,7 +83,35 @@ class LocalNetworks:
 
     def asked_with(self, expert: int) -> ModelPatcher:
         """The MODEL in whose batch an expert's predictions are asked."""
-        return self.shared.asked_with(self.stand_in_of(expert))
+        return self.shared.asked_with(self._stand_in_of(expert))
+
+    def null_owners(self) -> list[int]:
+        """For every expert the one whose null is used as its own: itself if a condition beside a null may change it."""
+        in_pairs = self._may_read_pairs
+        firsts = map(self._first_with_same_null, range(len(in_pairs)))
+        return [index if in_pairs[index] or in_pairs[first] else first for index, first in enumerate(firsts)]
+
+    def requests(self, asked: Asked, guided: bool) -> list[Request]:
+        """The predictions to make: under the conditions, and under the distinct nulls.
+
+        Args:
+            asked: The predictions that the product needs.
+            guided: Whether the product needs nulls. False at cfg 1, where ComfyUI takes no negatives unless a node
+                demands them.
+        """
+        read_beside = self._may_read_pairs if guided else self._reads_pairs
+        beside = [i for i in asked.conditions if read_beside[i] and NEGATIVE in self.conds[i]]
+        nulls = [Request(j, NEGATIVE) for j in dict.fromkeys([*asked.nulls, *beside])]
+        if beside and not self._told_of_pairs:
+            self._told_of_pairs = True
+            needed = {Request(self._first_with_same_null(j), NEGATIVE) for j in asked.nulls}
+            logger.info(
+                "The MODEL of %s, or a node on it, may read the prompt beside its negative, so each prompt is asked "
+                "together with its own negative: %d more rows per picture at every step.",
+                " and ".join(self.experts[i].label for i in beside),
+                sum(map(self.rows, nulls)) - sum(map(self.rows, needed)),
+            )
+        return [Request(i, POSITIVE) for i in asked.conditions] + nulls
 
     def predict(
         self, requests: list[Request], point_of: Callable[[ModelPatcher], ModelPoint], model_options: dict[str, Any]
@@ -103,6 +130,10 @@ class LocalNetworks:
         predict = partial(self._predict_on_device, point_of=point_of, options=options)
         made = self.devices.run({device: partial(predict, by_patcher) for device, by_patcher in by_device.items()})
         return {request: x0 for predictions in made for request, x0 in predictions.items()}
+
+    def _stand_in_of(self, expert: int) -> ModelPatcher:
+        """The MODEL that an expert's predictions are asked of, its own or the first that predicts the same."""
+        return self._stand_ins[self.experts[expert].model]
 
     def _by_patcher(self, requests: list[Request]) -> list[tuple[ModelPatcher, list[Request]]]:
         """The requests to each MODEL; those whose weights are in place come first."""
@@ -142,7 +173,7 @@ class LocalNetworks:
             request.expert
             for request in requests
             if "sampler_calc_cond_batch_function" in options
-            or self.may_read_pairs[request.expert]
+            or self._may_read_pairs[request.expert]
             or any("control" in entry or patches_passes(entry) for entry in self.conds[request.expert][request.role])
         }
         if self._null_is_read and [request.role for request in requests].count(NEGATIVE) > 1:
@@ -155,7 +186,7 @@ class LocalNetworks:
         self, batch: list[Request], asked: ModelPatcher, point: ModelPoint, options: OptionsOf
     ) -> dict[Request, Tensor]:
         """Predictions for requests to one MODEL, or to several that differ only in adapters, by one's options."""
-        patchers = [self.stand_in_of(request.expert) for request in batch]
+        patchers = [self._stand_in_of(request.expert) for request in batch]
         own = options[asked]
         predictions = self.shared.in_one_pass(patchers, own, partial(self._call, patchers[0], batch, point, own))
         if predictions is not None:
@@ -199,6 +230,15 @@ class LocalNetworks:
                 out = calc({**args, "model_options": options})
         return out[1:] if roles == [1] else out[: len(batch)]
 
+    def _first_with_same_null(self, index: int) -> int:
+        null = self.conds[index].get(NEGATIVE)
+        for first in range(index):
+            other = self.conds[first].get(NEGATIVE)
+            of_one = self._stand_in_of(first) is self._stand_in_of(index)
+            if null and other and of_one and same_conditioning(null, other):
+                return first
+        return index
+
 
 def _with_roles(options: dict[str, Any], roles: list[int]) -> AbstractContextManager[None]:
     """While it lasts, patches see 0 for every condition and 1 for every null.
@@ -212,59 +252,3 @@ def _with_roles(options: dict[str, Any], roles: list[int]) -> AbstractContextMan
         return call({**args, "cond_or_uncond": rows, "c": {**args["c"], "transformer_options": transformer_options}})
 
     return around_calls(options, with_roles)
-
-
-class Nulls:
-    """The nulls of one run.
-
-    Args:
-        networks: The networks of the experts.
-    """
-
-    def __init__(self, networks: LocalNetworks):
-        self._networks = networks
-        self._told_of_pairs = False
-        for expert, own, reads_pairs in zip(networks.experts, networks.conds, networks.reads_pairs, strict=True):
-            if reads_pairs and NEGATIVE not in own:
-                logger.warning(
-                    "The MODEL of %s reads the negative beside the prompt, and there is none; connect negative.",
-                    expert.label,
-                )
-
-    def owners(self) -> list[int]:
-        """For every expert the one whose null is used as its own: itself if a condition beside a null may change it."""
-        in_pairs = self._networks.may_read_pairs
-        firsts = map(self._first_with_same_null, range(len(in_pairs)))
-        return [index if in_pairs[index] or in_pairs[first] else first for index, first in enumerate(firsts)]
-
-    def requests(self, asked: Asked, guided: bool) -> list[Request]:
-        """The predictions to make: under the conditions, and under the distinct nulls.
-
-        Args:
-            asked: The predictions that the product needs.
-            guided: Whether the product needs nulls. False at cfg 1, where ComfyUI takes no negatives unless a node
-                demands them.
-        """
-        networks = self._networks
-        read_beside = networks.may_read_pairs if guided else networks.reads_pairs
-        beside = [i for i in asked.conditions if read_beside[i] and NEGATIVE in networks.conds[i]]
-        nulls = [Request(j, NEGATIVE) for j in dict.fromkeys([*asked.nulls, *beside])]
-        if beside and not self._told_of_pairs:
-            self._told_of_pairs = True
-            needed = {Request(self._first_with_same_null(j), NEGATIVE) for j in asked.nulls}
-            logger.info(
-                "The MODEL of %s, or a node on it, may read the prompt beside its negative, so each prompt is asked "
-                "together with its own negative: %d more rows per picture at every step.",
-                " and ".join(networks.experts[i].label for i in beside),
-                sum(map(networks.rows, nulls)) - sum(map(networks.rows, needed)),
-            )
-        return [Request(i, POSITIVE) for i in asked.conditions] + nulls
-
-    def _first_with_same_null(self, index: int) -> int:
-        stand_in_of, conds = self._networks.stand_in_of, self._networks.conds
-        null = conds[index].get(NEGATIVE)
-        for first in range(index):
-            other = conds[first].get(NEGATIVE)
-            if null and other and stand_in_of(first) is stand_in_of(index) and same_conditioning(null, other):
-                return first
-        return index

@@ -22,7 +22,7 @@ from ..chain.attachments import CFG_HOOKS
 from ..spaces.joint_sample import JointState
 from ..spaces.refusals import check_guidance
 from .cfg_hooks import CfgHooks, Own
-from .networks import LocalNetworks, Nulls
+from .networks import LocalNetworks
 from .noise_levels import FormOf, align
 from .requests import NEGATIVE, POSITIVE, ROLES, ModelPoint, Observer, Workers
 
@@ -63,8 +63,7 @@ class ProductOfRun:
         self.observers: list[Observer] = []
         self.separate: SeparateCoefficients | None = None
         self._hooks = CfgHooks()
-        self.nulls = Nulls(networks)
-        planner.change(replace(planner.combination, null_owners=self.nulls.owners()))
+        planner.change(replace(planner.combination, null_owners=networks.null_owners()))
 
     @contextmanager
     def separately(self, sigmas: Tensor) -> Iterator[Planner[SeparatePlan]]:
@@ -162,7 +161,7 @@ class _NetworksAtPoint:
 
     def ask(self, plan: Plan, asked: Asked) -> tuple[Predictions, Predictions]:
         """The predictions asked for, by expert: under conditions, and under nulls; on the device of x."""
-        product, requests = self._product, self._product.nulls.requests(asked, bool(plan.nulls))
+        product, requests = self._product, self._product.networks.requests(asked, bool(plan.nulls))
         workers, point_of = product.workers, self._point_of
         # Kept no longer than this call: an object that holds its own method lives on until Python looks for circles.
         here = partial(product.networks.predict, point_of=point_of, model_options=self._model_options)
@@ -179,5 +178,5 @@ class _NetworksAtPoint:
 
     def rows(self, plan: Plan, asked: Asked) -> int:
         """The rows that `ask` would take, of the whole batch."""
-        requests = self._product.nulls.requests(asked, bool(plan.nulls))
-        return len(self._point[0]) * sum(map(self._product.networks.rows, requests))
+        networks = self._product.networks
+        return len(self._point[0]) * sum(map(networks.rows, networks.requests(asked, bool(plan.nulls))))
