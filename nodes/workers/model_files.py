@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import comfy.utils
 import folder_paths
 
 _ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf")
-_LONGEST_HEADER = 100_000_000  # bytes, safetensors' own limit
 _HASH = "modelspec.hash_sha256"
 
 FileFacts = dict[str, Any]
@@ -62,14 +62,9 @@ def _facts_of(path: Path) -> FileFacts:
 
 def _hash_in_header(path: Path) -> str | None:
     """The hash of its content that a file states in its header; None if there is none that can be read."""
-    with path.open("rb") as file:
-        head = file.read(8)
-        length = struct.unpack("<Q", head)[0] if len(head) == 8 else _LONGEST_HEADER + 1
-        if length > _LONGEST_HEADER:
-            return None
-        try:
-            header = json.loads(file.read(length))
-        except ValueError:
-            return None
+    try:
+        header = json.loads(comfy.utils.safetensors_header(path) or "null")
+    except (ValueError, struct.error):  # of a file that is shorter than the length of a header
+        return None
     metadata = header.get("__metadata__") if isinstance(header, dict) else None
     return metadata.get(_HASH) if isinstance(metadata, dict) else None
