@@ -10,8 +10,7 @@ from .host.prompt.validation import watch_prompts
 from .loaders import EmptyLatent, LoadExpert
 from .passes import Passes, Schedule
 from .picture_conditions import EncodeInpaint, EncodeLowRes
-from .product import Expert, Guider, KSampler, OwnNullGuider
-from .product_model import ProductModel
+from .product import Expert, Guider, KSampler, OwnNullGuider, ProductModel
 from .remote import ExpertRemote
 from .sampling import LogicSampler, RandomNoise, SamplerDDIM, Sigmas
 from .train import TrainLora
