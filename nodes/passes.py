@@ -1,12 +1,14 @@
 """Nodes in a chain of experts that change, by noise level, the experts' weights and which predictions are asked."""
 
+from dataclasses import replace
+
 from comfy_api.latest import io
 
 from ..mcdm_core.product.curve import parse_curve
 from ..mcdm_core.product.methods.passes import MOST_STEPS
 from ..mcdm_core.product.methods.passes import Passes as PassesSetting
 from .host.chain import node_ids
-from .host.chain.expert_chain import Experts, with_setting, with_window_and_curve
+from .host.chain.expert_chain import Experts, with_setting
 from .host.prompt.chain_checks import check_schedule, check_setting
 from .host.prompt.validation import Validation
 from .widgets import ExpertChain, aliases, level_input, progress_input
@@ -54,9 +56,10 @@ class Schedule(io.ComfyNode):
     validate_inputs = classmethod(Validation("experts", check_schedule))
 
     @classmethod
-    def execute(cls, experts: Experts, sigma_start: float, sigma_end: float, weight_curve: str) -> io.NodeOutput:
+    def execute(cls, experts: Experts, weight_curve: str, **window: Any) -> io.NodeOutput:
         """Set the schedule."""
-        return io.NodeOutput(with_window_and_curve(experts, sigma_start, sigma_end, parse_curve(weight_curve)))
+        *before, last = experts
+        return io.NodeOutput((*before, replace(last, weight_curve=parse_curve(weight_curve), **window)))
 
 
 class Passes(io.ComfyNode):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
-from ....mcdm_core.product.curve import Curve
 from ....mcdm_core.product.methods.method import Setting
 from ....mcdm_core.product.term_numbers import TermNumbers
 
@@ -82,16 +81,6 @@ class ExpertInput(TermNumbers):
 
 
 Experts = tuple[ExpertInput, ...]
-
-
-def with_window_and_curve(experts: Experts, sigma_start: float, sigma_end: float, weight_curve: Curve) -> Experts:
-    """The chain with a window in noise levels and a weight curve for its last expert.
-
-    Raises:
-        ValueError: If they cannot be used, see `TermNumbers`.
-    """
-    *before, last = experts
-    return *before, replace(last, sigma_start=sigma_start, sigma_end=sigma_end, weight_curve=weight_curve)
 
 
 def with_setting(experts: Experts, setting: Setting) -> Experts:

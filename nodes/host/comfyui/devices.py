@@ -125,19 +125,6 @@ def copies_of(patcher: ModelPatcher) -> list[ModelPatcher]:
     return patcher.get_additional_models_with_key(_KEY)
 
 
-def match_copies(patcher: ModelPatcher, conds: dict[str, list[dict]], model_options: dict[str, Any]) -> None:
-    """Attach to a MODEL's copies what was attached to it since they were made; call it before it is loaded.
-
-    Args:
-        patcher: The MODEL.
-        conds: Its conditioning; its ControlNets are copied too.
-        model_options: Its prepared options.
-    """
-    if copies_of(patcher):
-        patcher.match_multigpu_clones()
-        comfy.sampler_helpers.preprocess_multigpu_conds(conds, patcher, model_options)
-
-
 def end_threads(pool: Any) -> None:
     """End ComfyUI's threads for devices, after each has released the memory recorded for its passes.
 

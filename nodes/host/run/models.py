@@ -101,13 +101,16 @@ class ModelsOfRun:
             which need a cleanup after the run, among them the copies of the reference and no other MODEL's.
         """
         with self.shared.loading():
-            own, clones_by_network = memory_of_pass(model, noise_shape, conds), self._clones_by_network(model)
+            clones: dict[int, list[ModelPatcher]] = {}
+            for patcher in self.names:  # of which the reference is the first
+                clones.setdefault(id(patcher.model), []).append(patcher)
+            own = memory_of_pass(model, noise_shape, conds)
             passengers, others = self._passengers(model, noise_shape)
             maps = self.spaces.memory()
             needs = [own, *others, PassMemory(maps, maps)]
             whole, apart = max(need.whole for need in needs), max(need.apart for need in needs)
-            differing = [self.shared.memory(clones[0]) for clones in clones_by_network]
-            told = ", ".join(map(self._summary, clones_by_network, differing))
+            differing = [self.shared.memory(patchers[0]) for patchers in clones.values()]
+            told = ", ".join(map(self._summary, clones.values(), differing))
             logger.info("Loading %s; a pass takes up to %s.", told, _megabytes(whole))
             # A condition that is made up: ComfyUI loads the models in it, and adds the memory that its ControlNet says
             # it takes to the reference's need, whole and apart alike.
@@ -140,13 +143,6 @@ class ModelsOfRun:
             processed.append(self.shared.as_model(expert.model, process_own))
             self._cleanups.callback(comfy.sampler_helpers.cleanup_models, processed[-1], [])
         return processed
-
-    def _clones_by_network(self, reference: ModelPatcher) -> list[list[ModelPatcher]]:
-        """The MODELs of each network, that of the reference first."""
-        clones: dict[int, list[ModelPatcher]] = {}
-        for patcher in (reference, *(other.patcher for other in self.others)):
-            clones.setdefault(id(patcher.model), []).append(patcher)
-        return [*clones.values()]
 
     def _passengers(
         self, reference: ModelPatcher, noise_shape: Sequence[int]

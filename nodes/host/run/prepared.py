@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..chain.attachments import copy_hook_keyframes
 from ..chain.expert_chain import Conditioning, Conds
-from ..comfyui.devices import copies_at_work, match_copies
+from ..comfyui.devices import copies_at_work, copies_of
 from ..spaces.joint_sample import JointState
 
 
@@ -129,7 +129,9 @@ class PreparedModel:
             model: ModelPatcher, shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
         ) -> tuple[Any, Conds, list[ModelPatcher]]:
             nonlocal memory
-            match_copies(model, conds, self.model_options)
+            if copies_of(model):  # they get what was attached to the MODEL since they were made
+                model.match_multigpu_clones()
+                comfy.sampler_helpers.preprocess_multigpu_conds(conds, model, self.model_options)
             additional, _ = comfy.sampler_helpers.get_additional_models(conds, model.model_dtype())
             additional += comfy.sampler_helpers.get_additional_models_from_model_options(self.model_options)
             additional += model.get_nested_additional_models()

@@ -49,7 +49,10 @@ class SharedNetworks:
             clones = by_network.setdefault(id(patcher.model), {})
             clones.setdefault(self._base_of(patcher), " and ".join(experts))
             clones[patcher] = " and ".join(experts)
-        self._shared = {key: _shared_network(clones) for key, clones in by_network.items()}
+        self._shared: dict[int, SharedNetwork] = {}
+        for key, clones in by_network.items():
+            kind = DynamicNetwork if next(iter(clones)).is_dynamic() else ClassicNetwork
+            self._shared[key] = kind(clones)
 
     def asked_with(self, patcher: ModelPatcher) -> ModelPatcher:
         """The MODEL in whose batch another is asked; the same one where it has its own batch."""
@@ -170,9 +173,3 @@ class SharedNetworks:
     def _adapters_of(self, patcher: ModelPatcher) -> RowAdapters | None:
         """The row adapters that serve a MODEL; None where its weights are exchanged."""
         return next((each for each in self._adapters if each.is_serving and patcher in each.patchers), None)
-
-
-def _shared_network(names: dict[ModelPatcher, str]) -> SharedNetwork:
-    """The network that some MODELs share, the first of which is loaded."""
-    kind = DynamicNetwork if next(iter(names)).is_dynamic() else ClassicNetwork
-    return kind(names)
