@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -43,10 +44,11 @@ logger = logging.getLogger(__name__)
 OptionsOf = Mapping[ModelPatcher, dict[str, Any]]
 
 
+@dataclass(eq=False)
 class LocalNetworks:
     """The networks of a run: which predictions are asked of the experts, and the answers of those that are here.
 
-    Args:
+    Attributes:
         experts: The chain, the reference first.
         conds: Each expert's processed conditioning, by role; without a role to which nothing is connected.
         options: Prepared model_options of every MODEL but the reference, whose options come with each call. They are
@@ -55,22 +57,22 @@ class LocalNetworks:
         devices: The devices of the MODELs; networks on different devices are asked at the same time.
     """
 
-    def __init__(
-        self, experts: Experts, conds: Sequence[Conds], options: OptionsOf, shared: SharedNetworks, devices: Devices
-    ):
-        self.experts = experts
+    experts: Experts
+    conds: Sequence[Conds]
+    options: OptionsOf
+    shared: SharedNetworks
+    devices: Devices
+
+    def __post_init__(self) -> None:
+        experts = self.experts
         self.reference = experts[0].model
-        self.conds = conds
-        self.options = options
-        self.shared = shared
-        self.devices = devices
         self._null_is_read = null_is_read(experts)  # then that pass is one of its own, and the last
         pairs = [pairs_of(expert.model) for expert in experts]
         self._reads_pairs = [each.are_read for each in pairs]
         self._may_read_pairs = [each.may_be_read for each in pairs]
         self._stand_ins = stand_ins(experts)
         self._told_of_pairs = False
-        for expert, own, reads_pairs in zip(experts, conds, self._reads_pairs, strict=True):
+        for expert, own, reads_pairs in zip(experts, self.conds, self._reads_pairs, strict=True):
             if reads_pairs and NEGATIVE not in own:
                 logger.warning(
                     "The MODEL of %s reads the negative beside the prompt, and there is none; connect negative.",

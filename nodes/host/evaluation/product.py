@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -27,43 +27,34 @@ from .noise_levels import FormOf, align
 from .requests import NEGATIVE, POSITIVE, ROLES, ModelPoint, Observer, Workers
 
 
+@dataclass(eq=False)
 class ProductOfRun:
     """The product of one run.
 
-    Args:
+    Attributes:
         networks: The networks of the experts.
         form_of: Gives the forms of the MODELs.
         state: The state of the run, in the spaces of its experts.
         planner: The plans at every noise level. It is told which nulls experts share.
         methods: All that take part in evaluations: the product's methods, and scores.
         workers: The workers that have experts of the run; None if all are here.
-
-    Attributes:
         observers: Are shown every evaluation.
         separate: Gives separate predictions their coefficients, within `separately`; None for the product.
     """
 
-    def __init__(
-        self,
-        networks: LocalNetworks,
-        form_of: FormOf,
-        state: JointState,
-        planner: Planner[Plan],
-        methods: Methods,
-        workers: Workers | None,
-    ):
-        self.networks = networks
-        self.reference = networks.reference
-        self.form_of = form_of
-        self.spaces = state.spaces
-        self.state = state
-        self.planner = planner
-        self.methods = methods
-        self.workers = workers
-        self.observers: list[Observer] = []
-        self.separate: SeparateCoefficients | None = None
+    networks: LocalNetworks
+    form_of: FormOf
+    state: JointState
+    planner: Planner[Plan]
+    methods: Methods
+    workers: Workers | None
+    observers: list[Observer] = field(default_factory=list)
+    separate: SeparateCoefficients | None = None
+
+    def __post_init__(self) -> None:
+        self.reference, self.spaces = self.networks.reference, self.state.spaces
         self._hooks = CfgHooks()
-        planner.change(replace(planner.combination, null_owners=networks.null_owners()))
+        self.planner.change(replace(self.planner.combination, null_owners=self.networks.null_owners()))
 
     @contextmanager
     def separately(self, sigmas: Tensor) -> Iterator[Planner[SeparatePlan]]:
@@ -146,25 +137,25 @@ class ProductOfRun:
         return self.spaces.framed(self.reference, values)
 
 
+@dataclass(frozen=True, eq=False)
 class _NetworksAtPoint:
     """The networks of a product, asked about one sample at one noise level; workers run while networks here do.
 
     It is given what `ProductOfRun.predict` is, and the noise level as a number.
     """
 
-    def __init__(
-        self, product: ProductOfRun, x: Tensor, sigma: Tensor, level: NoiseLevel, model_options: dict[str, Any]
-    ):
-        self._product = product
-        self._point = x, sigma, level
-        self._model_options = model_options
+    product: ProductOfRun
+    x: Tensor
+    sigma: Tensor
+    level: NoiseLevel
+    model_options: dict[str, Any]
 
     def ask(self, plan: Plan, asked: Asked) -> tuple[Predictions, Predictions]:
         """The predictions asked for, by expert: under conditions, and under nulls; on the device of x."""
-        product, requests = self._product, self._product.networks.requests(asked, bool(plan.nulls))
+        product, requests = self.product, self.product.networks.requests(asked, bool(plan.nulls))
         workers, point_of = product.workers, self._point_of
         # Kept no longer than this call: an object that holds its own method lives on until Python looks for circles.
-        here = partial(product.networks.predict, point_of=point_of, model_options=self._model_options)
+        here = partial(product.networks.predict, point_of=point_of, model_options=self.model_options)
         predictions = here(requests) if workers is None else workers.predict(requests, point_of, here)
         answers = {made: product.spaces.unframed(x0) for made, x0 in predictions.items()}
         cond, null = ({made.expert: x0 for made, x0 in answers.items() if made.role == role} for role in ROLES)
@@ -172,11 +163,11 @@ class _NetworksAtPoint:
 
     def _point_of(self, patcher: ModelPatcher) -> ModelPoint:
         """The sample of a MODEL's space and its noise level, in the MODEL's own form."""
-        product, (x, sigma, level) = self._product, self._point
+        product, part = self.product, self.product.state.part_of(patcher, self.x)
         forms = product.form_of(product.reference), product.form_of(patcher)
-        return align(product.state.part_of(patcher, x), sigma, level, *forms, product.spaces.kappa_of(patcher))
+        return align(part, self.sigma, self.level, *forms, product.spaces.kappa_of(patcher))
 
     def rows(self, plan: Plan, asked: Asked) -> int:
         """The rows that `ask` would take, of the whole batch."""
-        networks = self._product.networks
-        return len(self._point[0]) * sum(map(networks.rows, networks.requests(asked, bool(plan.nulls))))
+        networks = self.product.networks
+        return len(self.x) * sum(map(networks.rows, networks.requests(asked, bool(plan.nulls))))

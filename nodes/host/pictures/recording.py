@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import comfy.utils
 import latent_preview
@@ -43,15 +44,6 @@ class StepRecord:
     denoised: Tensor
 
 
-class _Seen(NamedTuple):
-    """The parts of a call that are kept until its step is reported, see `StepRecord`."""
-
-    sigma: float
-    plan: Plan
-    cond: list[Tensor | None]
-    uncond: Tensor | None
-
-
 class Recording:
     """Keeps the steps to be shown, and measures the guidance at every step.
 
@@ -80,7 +72,7 @@ class Recording:
         self._noise_mask = noise_mask
         self._kept: dict[int, StepRecord] = {}
         self._last: StepRecord | None = None
-        self._call: _Seen | None = None
+        self._call: tuple[Plan, Callable[..., StepRecord]] | None = None  # kept until its step is reported
         self._rows = (0, 0)
 
     def observe(self, evaluation: Evaluation) -> None:
@@ -88,8 +80,9 @@ class Recording:
         predictions = (evaluation.cond.get(index) for index in range(len(evaluation.plan.weights)))
         cond = [None if prediction is None else _to_cpu(prediction) for prediction in predictions]
         uncond = evaluation.unconditional()
-        level, plan = evaluation.point.level.number, evaluation.plan
-        self._call = _Seen(level, plan, cond, None if uncond is None else _to_cpu(uncond))
+        uncond = None if uncond is None else _to_cpu(uncond)
+        record = partial(StepRecord, sigma=evaluation.point.level.number, cond=cond, uncond=uncond)
+        self._call = evaluation.plan, record
         self._rows = self._rows[0] + evaluation.rows, self._rows[1] + evaluation.plain_rows
 
     def finish_step(self, step: int, denoised: Tensor) -> None:
@@ -101,13 +94,13 @@ class Recording:
         """
         if self._call is None:
             return
-        call, self._call = self._call, None
+        (plan, record), self._call = self._call, None
         self.rows[step], self._rows = self._rows, (0, 0)
-        weights = [weight.cpu() if isinstance(weight, Tensor) else weight for weight in call.plan.weights]
-        self.guidance[step] = measure_guidance(call.cond, call.uncond, weights, self._noise_mask)
-        self._last = StepRecord(step, call.sigma, call.cond, call.uncond, _to_cpu(pack(parts_of(denoised))))
+        weights = [weight.cpu() if isinstance(weight, Tensor) else weight for weight in plan.weights]
+        last = self._last = record(step=step, denoised=_to_cpu(pack(parts_of(denoised))))
+        self.guidance[step] = measure_guidance(last.cond, last.uncond, weights, self._noise_mask)
         if step in self._wanted:
-            self._kept[step] = self._last
+            self._kept[step] = last
 
     def shown(self) -> list[StepRecord]:
         """The steps to show, ascending.

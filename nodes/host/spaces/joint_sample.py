@@ -117,10 +117,18 @@ class JointState:
 
 
 class _Around:
-    """Has the attributes of another object, but for those that it has itself."""
+    """Has the attributes of another object, but for those that it has itself.
 
-    def __init__(self, inside: Any):
+    Args:
+        inside: The other object.
+        state: The state of the run.
+        ahead: Gives the other spaces that have to be stepped from a noise level on, see `spaces_ahead`.
+    """
+
+    def __init__(self, inside: Any, state: JointState, ahead: Callable[[NoiseLevel], list[int]]):
         self._inside = inside
+        self._state = state
+        self._ahead = ahead
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -142,12 +150,8 @@ class JointSampler(_Around):
             the reference's, and some flows scale noise by the size of samples.
     """
 
-    def __init__(
-        self, sampler: Any, state: JointState, ahead: Callable[[NoiseLevel], list[int]], noise_scale: float = 1.0
-    ):
-        super().__init__(sampler)
-        self._state = state
-        self._ahead = ahead
+    def __init__(self, sampler: Any, state: JointState, ahead: Callable[[NoiseLevel], list[int]], noise_scale: float):
+        super().__init__(sampler, state, ahead)
         self._noise_scale = noise_scale
 
     def sample(
@@ -196,9 +200,7 @@ class JointGuider(_Around):
     """
 
     def __init__(self, guider: Any, state: JointState, ahead: Callable[[NoiseLevel], list[int]], ndim: int):
-        super().__init__(guider)
-        self._state = state
-        self._ahead = ahead
+        super().__init__(guider, state, ahead)
         self._ndim = ndim
 
     def __call__(self, x: Tensor, sigma: Tensor, *args: Any, **kwargs: Any) -> Tensor:

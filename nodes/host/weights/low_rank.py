@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.ops
@@ -18,30 +19,27 @@ from .patched_pass import Patch, PatchedPass, float_type
 _CONVOLUTIONS = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
 
 
+@dataclass(eq=False)
 class LowRank:
     """Adds the LoRAs of one MODEL to rows of a linear or convolutional layer's output.
 
     Several LoRAs on one weight become one of the summed rank. They are cast once per device and dtype of the input.
 
-    Args:
-        module: The layer.
+    Attributes:
+        shape: Shape of the layer's weight.
+        groups: Groups of a convolution; 1 of other layers.
         weight_patches: ComfyUI's patches of its weight, all of them plain LoRAs, see `of`.
         bias_patches: Patches of its bias, all plain differences.
         fallback: Serves calls with more arguments than the input, which may change the layer's computation.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        weight_patches: Sequence[Patch],
-        bias_patches: Sequence[Patch],
-        fallback: PatchedPass,
-    ):
-        self._shape = shape_of(module)
-        self._groups = getattr(module, "groups", 1)
-        self._weight_patches = weight_patches
-        self._bias_patches = bias_patches
-        self._fallback = fallback
+    shape: tuple[int, ...]
+    groups: int
+    weight_patches: Sequence[Patch]
+    bias_patches: Sequence[Patch]
+    fallback: PatchedPass
+
+    def __post_init__(self) -> None:
         self._kept: dict[tuple, tuple[Tensor | None, ...]] = {}
 
     @classmethod
@@ -62,12 +60,12 @@ class LowRank:
         of_this_form = all(_is_lora(patch, shape, groups) for patch in weight_patches) and all(
             _is_difference(patch, shape[0]) for patch in bias_patches
         )
-        return cls(module, weight_patches, bias_patches, fallback) if of_this_form else None
+        return cls(shape, groups, weight_patches, bias_patches, fallback) if of_this_form else None
 
     def nbytes(self, dtype: torch.dtype) -> int:
         """Bytes that it keeps during a run, for inputs of this dtype."""
-        size = sum(self._rank(patch) * (self._shape[0] + math.prod(self._shape[1:])) for patch in self._weight_patches)
-        return dtype.itemsize * (size + (self._shape[0] if self._bias_patches else 0))
+        size = sum(self._rank(patch) * (self.shape[0] + math.prod(self.shape[1:])) for patch in self.weight_patches)
+        return dtype.itemsize * (size + (self.shape[0] if self.bias_patches else 0))
 
     def add(self, module: Any, args: tuple, kwargs: dict[str, Any], output: Tensor, rows: slice) -> Tensor:
         """Add to rows of a layer's output, in place.
@@ -83,16 +81,16 @@ class LowRank:
             The output.
         """
         if kwargs or len(args) > 1:
-            return self._fallback.add(module, args, kwargs, output, rows)
+            return self.fallback.add(module, args, kwargs, output, rows)
         x, mine = args[0][rows], output[rows]
         down, up, bias = self._factors(x.device, x.dtype)
         convolution = convolution_of(module)
         if bias is not None:
-            mine += bias if convolution is None else bias.reshape(-1, *[1] * (len(self._shape) - 2))
+            mine += bias if convolution is None else bias.reshape(-1, *[1] * (len(self.shape) - 2))
         if down is None or up is None:
             return output
         if convolution is not None:
-            mine += convolution(module._conv_forward(x, down, None), up, groups=self._groups)
+            mine += convolution(module._conv_forward(x, down, None), up, groups=self.groups)
         elif mine.is_contiguous():  # without a copy of the output
             mine.view(-1, len(up)).addmm_(F.linear(x, down).reshape(-1, len(down)), up.t())
         else:
@@ -110,20 +108,20 @@ class LowRank:
     def _cast(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor | None, ...]:
         down = up = bias = None
         exact = float_type(dtype)
-        if self._weight_patches:
-            factors = [self._down_and_up(patch, device, exact) for patch in self._weight_patches]
+        if self.weight_patches:
+            factors = [self._down_and_up(patch, device, exact) for patch in self.weight_patches]
             down, up = torch.cat([down for down, _ in factors]), torch.cat([up for _, up in factors], dim=1)
-            down = down.repeat(self._groups, *[1] * (down.ndim - 1)).to(dtype)
+            down = down.repeat(self.groups, *[1] * (down.ndim - 1)).to(dtype)
             up = up.reshape(*up.shape, *[1] * (down.ndim - 2)).to(dtype)
-        if self._bias_patches:
-            bias = sum(patch[0] * patch[1][1][0].to(device, exact) for patch in self._bias_patches).to(dtype)
+        if self.bias_patches:
+            bias = sum(patch[0] * patch[1][1][0].to(device, exact) for patch in self.bias_patches).to(dtype)
         return down, up, bias
 
     def _down_and_up(self, patch: Patch, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """One LoRA's down, shape (r, in, …), and up, shape (out, r), with its strength; 0 outside its slice."""
         strength, adapter, _, offset, _ = patch
         up, down, alpha, mid, *_ = adapter.weights
-        shape, rank = _sliced(self._shape, offset), self._rank(patch)
+        shape, rank = _sliced(self.shape, offset), self._rank(patch)
         up, down = (factor.to(device, dtype).flatten(1) for factor in (up, down))
         if mid is not None:
             down = torch.einsum("rshw,si->rihw", mid.to(device, dtype), down)
@@ -132,9 +130,9 @@ class LowRank:
         if offset is not None:
             dim, start, length = offset
             if dim == 0:
-                up = F.pad(up, (0, 0, start, self._shape[0] - start - length))
+                up = F.pad(up, (0, 0, start, self.shape[0] - start - length))
             else:
-                around = (start, self._shape[1] - start - length)
+                around = (start, self.shape[1] - start - length)
                 down = F.pad(down, (0, 0) * (down.ndim - 2) + around)
         return down, up
 
