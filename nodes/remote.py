@@ -26,7 +26,7 @@ def _check(node: QueuedNode) -> Fault | None:
     if fault := fault_of("graph", check_ray):
         return fault
     from .workers.cluster import WorkerName
-    from .workers.queue_check import check_there
+    from .workers.node import check_there
 
     graph, address, worker = given
     return check_there(graph, WorkerName(address.strip(), worker.strip()))

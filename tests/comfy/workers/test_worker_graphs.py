@@ -29,7 +29,7 @@ class CheckpointThere(nodes.CheckpointLoaderSimple):
 
 NODE_CLASS_MAPPINGS = {"ImageThere": ImageThere, "CheckpointThere": CheckpointThere}
 """
-QUEUE_CHECK = "mcdm_pack.nodes.workers.queue_check"
+NODE = "mcdm_pack.nodes.workers.node"
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def changed(prompt: dict, key: str, node: dict) -> dict:
 
 
 def test_it_is_validated_there(cluster, said, monkeypatch):
-    monkeypatch.setattr(importlib.import_module(QUEUE_CHECK), "WITHIN", PATIENCE)  # that of users is 2 s
+    monkeypatch.setattr(importlib.import_module(NODE), "WITHIN", PATIENCE)  # that of users is 2 s
     prompt = by_graph(with_picture(), cluster.address, "8")
     assert said(prompt) is True
     missing_node = changed(prompt, "1", prompt_node("OnlyHere"))
@@ -128,7 +128,7 @@ def test_it_is_validated_there(cluster, said, monkeypatch):
 
 def test_a_worker_that_does_not_answer_is_left_to_the_run(cluster, said, monkeypatch):
     """Three experts of it wait no longer than one: until the same moment."""
-    check = importlib.import_module(QUEUE_CHECK)
+    check = importlib.import_module(NODE)
     within, deadlines = check._within, []
 
     def watched(deadline, work):
