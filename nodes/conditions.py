@@ -19,20 +19,12 @@ from .host.files.conditioning import (
 )
 from .host.prompt.expert_checks import check_encoder
 from .host.prompt.validation import Validation
-from .widgets import ExpertEncoder, aliases
+from .widgets import ExpertEncoder, aliases, condition_outputs
 
 MAPS = ["auto", "face", "hair", "skin"]  # face and skin are two names of one map
 
 _ENCODER_TOOLTIP = "Encoder of the expert that the prompt is for, from Load Diffusion Expert."
-_CONDITION_TOOLTIP = "The prompt (x): to `positive` of Diffusion Expert, or of a KSampler."
-_NULL_TOOLTIP = "The negative (∅): to `negative` of Diffusion Expert, or of a KSampler."
-
-
-def _outputs() -> list:
-    return [
-        io.Conditioning.Output(display_name="positive", tooltip=_CONDITION_TOOLTIP),
-        io.Conditioning.Output(display_name="negative", tooltip=_NULL_TOOLTIP),
-    ]
+_OUTPUTS = {"positive": "The prompt (x)", "negative": "The negative (∅)"}
 
 
 class EncodeText(io.ComfyNode):
@@ -62,7 +54,7 @@ class EncodeText(io.ComfyNode):
                     "in a warning on the node and ignored, and an empty text says nothing.",
                 ),
             ],
-            outputs=_outputs(),
+            outputs=condition_outputs(_OUTPUTS),
             hidden=[io.Hidden.unique_id],
         )
 
@@ -108,7 +100,7 @@ class EncodeClass(io.ComfyNode):
                     advanced=True,
                 ),
             ],
-            outputs=_outputs(),
+            outputs=condition_outputs(_OUTPUTS),
             hidden=[io.Hidden.unique_id],
         )
 
@@ -176,7 +168,7 @@ class EncodeMap(io.ComfyNode):
                     advanced=True,
                 ),
             ],
-            outputs=_outputs(),
+            outputs=condition_outputs(_OUTPUTS),
             hidden=[io.Hidden.unique_id],
         )
 
@@ -248,7 +240,10 @@ class EncodeSketch(io.ComfyNode):
                     advanced=True,
                 ),
             ],
-            outputs=[*_outputs(), io.Image.Output(display_name="sketch", tooltip="What the expert sees.")],
+            outputs=[
+                *condition_outputs(_OUTPUTS),
+                io.Image.Output(display_name="sketch", tooltip="What the expert sees."),
+            ],
             hidden=[io.Hidden.unique_id],
         )
 

@@ -10,7 +10,9 @@ from .host.chain import node_ids
 from .host.files.conditioning import picture_conditions
 from .host.prompt.expert_checks import check_encoder
 from .host.prompt.validation import Validation
-from .widgets import ExpertEncoder, aliases
+from .widgets import ExpertEncoder, aliases, condition_outputs
+
+_OUTPUTS = {"positive": "The prompt with the picture", "negative": "The negative with the same picture"}
 
 
 def _condition_inputs(expert: str) -> list:
@@ -28,19 +30,6 @@ def _condition_inputs(expert: str) -> list:
             display_name="negative",
             optional=True,
             tooltip="The negative beside that prompt. Unconnected: the expert's own.",
-        ),
-    ]
-
-
-def _outputs() -> list:
-    return [
-        io.Conditioning.Output(
-            display_name="positive",
-            tooltip="The prompt with the picture: to `positive` of Diffusion Expert, or of a KSampler.",
-        ),
-        io.Conditioning.Output(
-            display_name="negative",
-            tooltip="The negative with the same picture: to `negative` of Diffusion Expert, or of a KSampler.",
         ),
     ]
 
@@ -69,7 +58,7 @@ class EncodeLowRes(io.ComfyNode):
                 ),
                 *_condition_inputs("the upsampler"),
             ],
-            outputs=_outputs(),
+            outputs=condition_outputs(_OUTPUTS),
             hidden=[io.Hidden.unique_id],
         )
 
@@ -104,7 +93,7 @@ class EncodeInpaint(io.ComfyNode):
                 io.Mask.Input("mask", tooltip="White (1) where the picture is to be filled in; cut at a half."),
                 *_condition_inputs("the expert"),
             ],
-            outputs=_outputs(),
+            outputs=condition_outputs(_OUTPUTS),
             hidden=[io.Hidden.unique_id],
         )
 

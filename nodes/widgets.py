@@ -102,3 +102,9 @@ def vae_input(model: str) -> io.Vae.Input:
         "SDXL: their predictions meet as pictures, decoded and encoded at every step. Tiny VAEs (taesd, taesdxl) are "
         "fast.",
     )
+
+
+def condition_outputs(said: dict[str, str]) -> list[io.Conditioning.Output]:
+    """Outputs of these names, each with what its tooltip calls it."""
+    to = "{}: to `{}` of Diffusion Expert, or of a KSampler."
+    return [io.Conditioning.Output(display_name=name, tooltip=to.format(what, name)) for name, what in said.items()]
