@@ -147,12 +147,9 @@ class Engine:
 
     def _serve(self, setup: dict[str, Any], begun: _Task) -> Answer:
         check_model_files(setup["models"])
-        links = [(expert["links"], name) for expert in setup["experts"] for name in expert["links"]]
-        outputs = self._prompts.outputs(setup["nodes"], [each[name] for each, name in links])
-        made: list[dict[str, Any]] = [{} for _ in setup["experts"]]
-        owners = [index for index, expert in enumerate(setup["experts"]) for _ in expert["links"]]
-        for index, (_, name), value in zip(owners, links, outputs, strict=True):
-            made[index][name] = value
+        links = [expert["links"] for expert in setup["experts"]]
+        outputs = iter(self._prompts.outputs(setup["nodes"], [link for own in links for link in own.values()]))
+        made = [{name: next(outputs) for name in own} for own in links]
 
         def serve(answer: Answering) -> None:
             self._run = setup["run"]
