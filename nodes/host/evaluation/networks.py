@@ -67,13 +67,11 @@ class LocalNetworks:
         experts = self.experts
         self.reference = experts[0].model
         self._null_is_read = null_is_read(experts)  # then that pass is one of its own, and the last
-        pairs = [pairs_of(expert.model) for expert in experts]
-        self._reads_pairs = [each.are_read for each in pairs]
-        self._may_read_pairs = [each.may_be_read for each in pairs]
+        self._pairs = [pairs_of(expert.model) for expert in experts]
         self._stand_ins = stand_ins(experts)
         self._told_of_pairs = False
-        for expert, own, reads_pairs in zip(experts, self.conds, self._reads_pairs, strict=True):
-            if reads_pairs and NEGATIVE not in own:
+        for expert, own, pairs in zip(experts, self.conds, self._pairs, strict=True):
+            if pairs.are_read and NEGATIVE not in own:
                 logger.warning(
                     "The MODEL of %s reads the negative beside the prompt, and there is none; connect negative.",
                     expert.label,
@@ -89,7 +87,7 @@ class LocalNetworks:
 
     def null_owners(self) -> list[int]:
         """For every expert the one whose null is used as its own: itself if a condition beside a null may change it."""
-        in_pairs = self._may_read_pairs
+        in_pairs = [each.may_be_read for each in self._pairs]
         firsts = map(self._first_with_same_null, range(len(in_pairs)))
         return [index if in_pairs[index] or in_pairs[first] else first for index, first in enumerate(firsts)]
 
@@ -101,7 +99,7 @@ class LocalNetworks:
             guided: Whether the product needs nulls. False at cfg 1, where ComfyUI takes no negatives unless a node
                 demands them.
         """
-        read_beside = self._may_read_pairs if guided else self._reads_pairs
+        read_beside = [each.may_be_read if guided else each.are_read for each in self._pairs]
         beside = [i for i in asked.conditions if read_beside[i] and NEGATIVE in self.conds[i]]
         nulls = [Request(j, NEGATIVE) for j in dict.fromkeys([*asked.nulls, *beside])]
         if beside and not self._told_of_pairs:
@@ -175,7 +173,7 @@ class LocalNetworks:
             request.expert
             for request in requests
             if "sampler_calc_cond_batch_function" in options
-            or self._may_read_pairs[request.expert]
+            or self._pairs[request.expert].may_be_read
             or any("control" in entry or patches_passes(entry) for entry in self.conds[request.expert][request.role])
         }
         if self._null_is_read and [request.role for request in requests].count(NEGATIVE) > 1:
