@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,8 +53,7 @@ class PromptRunner:
         return [asyncio.run(self._output(str(key), int(slot))) for key, slot in links]
 
     async def _output(self, key: str, slot: int) -> Any:
-        cached = self._executor.caches.outputs.get(key)
-        entry = await cached if inspect.isawaitable(cached) else cached
+        entry = await self._executor.caches.outputs.get(key)
         values = entry.outputs[slot]
         if len(values) != 1:
             raise ValueError(f"Expected one MODEL or CONDITIONING of a node and got {len(values)}; send no lists.")
