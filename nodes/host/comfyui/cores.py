@@ -5,9 +5,8 @@ What newer versions add is known by its features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
 
 import comfy.lora
 import comfy.model_patcher
@@ -62,22 +61,15 @@ def drop_prefetched(network: nn.Module) -> None:
 def outside_memory_graph() -> AbstractContextManager:
     """A context for tensors that are made in the middle of a pass and kept for later ones.
 
-    Newer ComfyUI records the allocations of a pass, and reuses the same memory in the next pass.
+    ComfyUI after 0.33.0 records the allocations of a pass, and reuses the same memory in the next pass.
     """
-    pause = _of_newer_prefetching("pause_malloc_graph")
-    return nullcontext() if pause is None else pause()
+    context: AbstractContextManager = getattr(comfy.model_prefetch, "pause_malloc_graph", nullcontext)()
+    return context
 
 
 def end_memory_graph() -> None:
     """Drop newer ComfyUI's record of the calling thread's allocations, which it keeps by the number of the thread."""
-    end = _of_newer_prefetching("cleanup_malloc_graph")
-    if end is not None:
-        end()
-
-
-def _of_newer_prefetching(name: str) -> Callable[..., Any] | None:
-    """A function that `comfy.model_prefetch` has in ComfyUI after 0.33.0; None before."""
-    return getattr(comfy.model_prefetch, name, None)
+    getattr(comfy.model_prefetch, "cleanup_malloc_graph", lambda: None)()
 
 
 class OffloadableGroupNorm32(GroupNorm32, comfy.ops.CastWeightBiasOp):
