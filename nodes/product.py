@@ -24,13 +24,13 @@ from .host.run.product_model import product_model
 from .widgets import (
     ExpertChain,
     aliases,
-    progress_input,
     reliability_input,
     sampling_inputs,
     scores_input,
     seed_input,
     vae_input,
     weight_input,
+    window_inputs,
 )
 
 _RULE = "Eq. 10 of the paper: ε = U + Σ w_i (ε_i(z_t, x_i, t) − U), with U = Σ a_j ε_j(z_t, ∅, t) and Σ a_j = 1."
@@ -87,17 +87,7 @@ class Expert(io.ComfyNode):
                     "In doubt, the same number as the weight. How much of the negative that all prompts are measured "
                     "against this model supplies, 0 to 100, relative to the others (a in U)."
                 ),
-                progress_input(
-                    "start",
-                    0.0,
-                    "Share of the sampling, 0 to 1, after which the expert takes part; 0 from the beginning.",
-                ),
-                progress_input(
-                    "end",
-                    1.0,
-                    "Share of the sampling, 0 to 1, after which the expert no longer takes part; 1 to the end. Outside "
-                    "its window an expert costs nothing.",
-                ),
+                *window_inputs(" Outside its window an expert costs nothing."),
                 io.Mask.Input(
                     "mask",
                     optional=True,

@@ -13,7 +13,7 @@ from .host.prompt.faults import Fault, fault_of
 from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.validation import Validation
 from .host.prompt.worker_graph import files_of_graph
-from .widgets import ExpertChain, aliases, progress_input, reliability_input, weight_input
+from .widgets import ExpertChain, aliases, reliability_input, weight_input, window_inputs
 
 
 def _check(node: QueuedNode) -> Fault | None:
@@ -81,16 +81,7 @@ class ExpertRemote(io.ComfyNode):
                     "In doubt, the same number as the weight. How much of the negative that all prompts are measured "
                     "against this model supplies, 0 to 100, as for Diffusion Expert (a in U)."
                 ),
-                progress_input(
-                    "start",
-                    0.0,
-                    "Share of the sampling, 0 to 1, after which the expert takes part; 0 from the beginning.",
-                ),
-                progress_input(
-                    "end",
-                    1.0,
-                    "Share of the sampling, 0 to 1, after which the expert no longer takes part; 1 to the end.",
-                ),
+                *window_inputs(),
                 io.Mask.Input(
                     "mask",
                     optional=True,

@@ -27,6 +27,15 @@ def progress_input(name: str, default: float, tooltip: str) -> io.Float.Input:
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, round=0.001, tooltip=tooltip)
 
 
+def window_inputs(beside: str = "") -> list[io.Float.Input]:
+    """`start` and `end` of the part of the sampling in which an expert acts; `beside` ends the tooltip of `end`."""
+    share = "Share of the sampling, 0 to 1, after which the expert"
+    return [
+        progress_input("start", 0.0, f"{share} takes part; 0 from the beginning."),
+        progress_input("end", 1.0, f"{share} no longer takes part; 1 to the end.{beside}"),
+    ]
+
+
 def level_input(name: str, tooltip: str) -> io.Float.Input:
     """A noise level, 0 for no limit."""
     return io.Float.Input(name, default=0.0, min=0.0, max=100000.0, step=0.001, round=0.0001, tooltip=tooltip)
