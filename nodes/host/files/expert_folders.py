@@ -87,7 +87,11 @@ def vae_path(name: str) -> Path | None:
         ValueError: If the expert's file or the VAE is missing or cannot be used; one sentence for the user.
     """
     key = metadata_of(name).vae
-    return None if key is None else find_vae_of(expert_path(name), key, _vaes())
+    if key is None:
+        return None
+    names = [each for each in folder_paths.get_filename_list(VAE_FOLDER) if each.endswith(".safetensors")]
+    paths = [folder_paths.get_full_path(VAE_FOLDER, each) for each in names]
+    return find_vae_of(expert_path(name), key, [path for path in paths if path is not None])
 
 
 def file_state(name: str) -> tuple:
@@ -131,13 +135,6 @@ def key_of_vae_file(name: str) -> str | None:
     """
     path = folder_paths.get_full_path(VAE_FOLDER, name)
     return None if path is None else key_of_vae(Path(path))
-
-
-def _vaes() -> list[str]:
-    """Files among ComfyUI's VAEs that may have been trained here."""
-    names = [name for name in folder_paths.get_filename_list(VAE_FOLDER) if name.endswith(".safetensors")]
-    paths = [folder_paths.get_full_path(VAE_FOLDER, name) for name in names]
-    return [path for path in paths if path is not None]
 
 
 def check_expert_file(name: str) -> None:

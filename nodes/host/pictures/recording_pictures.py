@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ....mcdm_core.pictures import labelled_grid
 from ....mcdm_core.pictures.plots import Panel, plot_lines
-from ..chain.expert_chain import ExpertInput, Experts
+from ..chain.expert_chain import Experts
 from ..chain.titles import shown_names
 from ..comfyui.latents import parts_of
 from ..spaces.run_spaces import space_indices
@@ -54,10 +54,10 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
             columns.append([absence] * batch if made is None else decode_tiles(made, own_vae))
         return [list(tiles) for tiles in zip(*columns, strict=True)]
 
-    rows = [
-        row(f"{name}, weight {expert.weight:g}", [step.cond[i] for step in shown], coders[i], _why_missing(expert))
-        for i, (name, expert) in enumerate(zip(shown_names(experts), experts, strict=True))
-    ]
+    rows = []
+    for i, (name, expert) in enumerate(zip(shown_names(experts), experts, strict=True)):
+        absence = "not asked: weight 0" if expert.weight == 0 else "not asked at this step"
+        rows.append(row(f"{name}, weight {expert.weight:g}", [step.cond[i] for step in shown], coders[i], absence))
     if any(step.uncond is not None for step in shown):
         rows.append(row("without prompts (U)", [step.uncond for step in shown], coders[0], "not needed"))
     rows.append(row("product", [step.denoised for step in shown], coders[0]))
@@ -127,7 +127,3 @@ def _saved_rows(recording: Recording, steps: Sequence[int]) -> Panel | None:
 def _title(step: StepRecord) -> str:
     digits = ".3g" if step.sigma < 1000 else ".0f"
     return f"step {step.step}\nσ = {step.sigma:{digits}}"
-
-
-def _why_missing(expert: ExpertInput) -> str:
-    return "not asked: weight 0" if expert.weight == 0 else "not asked at this step"

@@ -166,18 +166,13 @@ def _addition(patcher: ModelPatcher, path: str, patches: Patches) -> Addition | 
     of_comfyui = isinstance(layer, comfy.ops.CastWeightBiasOp) and patches.keys() <= {"weight", "bias"}
     if not of_comfyui or any(getattr(layer, name, None) is None for name in patches):
         return None
-    if any(_is_merge(patch) for each in patches.values() for patch in each):
-        return None
+    if any(isinstance(patch[1], list) for each in patches.values() for patch in each):
+        return None  # it merges another network's whole weight: exchanging that costs less than patching at each pass
     patched = PatchedPass(patches, path)
     low_rank = LowRank.of(layer, patches, patched)
     if low_rank is None and getattr(layer, "scale_weight", None) is not None:
         return None  # the layer scales the weight after patching it
     return low_rank or patched
-
-
-def _is_merge(patch: Patch) -> bool:
-    """Whether a patch merges another network's whole weight; exchanging it costs less than patching at each pass."""
-    return isinstance(patch[1], list)
 
 
 def _changes_shape(patch: Patch) -> bool:

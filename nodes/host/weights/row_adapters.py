@@ -58,9 +58,6 @@ class _RowOwners:
         return len(self.parts) != 1
 
 
-_UNKNOWN = _RowOwners(())
-
-
 @dataclass
 class _Seen:
     """What was seen of a pass.
@@ -152,7 +149,7 @@ class RowAdapters:
         before, seen = self._owners, _Seen()
         self._seen = seen
         if len(set(patchers)) > 1:
-            self._owners = _UNKNOWN
+            self._owners = _RowOwners(())
         for layer in self._layers:
             layer.watch()
         try:
