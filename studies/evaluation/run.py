@@ -23,7 +23,7 @@ from .predictions import PREDICTIONS, measure_predictions
 from .report import Report
 from .row import DECODED, REAL, Row
 from .rows import PER_PICTURE, ROWS
-from .sampling import Drawer, draw_counted, draw_samples
+from .sampling import Drawer, draw_samples
 from .telling_apart import TELLING_APART, telling_apart
 
 log = logging.getLogger(__name__)
@@ -85,10 +85,8 @@ class Evaluation:
         return decoded(self.held_out.images, self._vae) if self._vae else self.held_out.images
 
     def _drawn(self, setting: Setting, count: int) -> Samples:
-        given = (setting, self.config.data, self.config.files, count, self.samples, self.workers)
-        if ROWS in self.groups:
-            return draw_counted(*given)
-        return Samples(draw_samples(*given), np.full(count, np.nan))
+        counted = ROWS in self.groups
+        return draw_samples(setting, self.config.data, self.config.files, count, self.samples, self.workers, counted)
 
     def _best(self, setting: Setting, count: int) -> Samples:
         """The best of several candidates for each picture by a measure; its rows are those of all candidates."""

@@ -30,14 +30,13 @@ Drawer = Callable[[Sequence[Job]], Iterable[None]]
 
 
 def draw_samples(
-    setting: Setting, data: DataConfig, experts: Mapping[str, Path], count: int, out: Path, workers: int | Drawer
-) -> np.ndarray:
-    """As `draw_counted`, but only the pictures, also those without counted rows; uint8, (count, H, W, 3)."""
-    return _draw(setting, data, experts, count, out, workers, counted=False).images
-
-
-def draw_counted(
-    setting: Setting, data: DataConfig, experts: Mapping[str, Path], count: int, out: Path, workers: int | Drawer
+    setting: Setting,
+    data: DataConfig,
+    experts: Mapping[str, Path],
+    count: int,
+    out: Path,
+    workers: int | Drawer,
+    counted: bool = False,
 ) -> Samples:
     """Sample a setting, or read the samples of an earlier run.
 
@@ -48,23 +47,10 @@ def draw_counted(
         count: Number of samples.
         out: Folder for the samples.
         workers: Number of processes, each on one thread; or a `Drawer` instead.
-
-    Returns:
-        Pictures and rows; samples whose rows an earlier run has not counted are drawn again.
+        counted: Whether rows are wanted as well; samples whose rows an earlier run has not counted are drawn again.
     """
-    return _draw(setting, data, experts, count, out, workers, counted=setting.rule != "gan")
-
-
-def _draw(
-    setting: Setting,
-    data: DataConfig,
-    experts: Mapping[str, Path],
-    count: int,
-    out: Path,
-    workers: int | Drawer,
-    counted: bool,
-) -> Samples:
     make_folder(out)
+    counted = counted and setting.rule != "gan"
     key = sample_key(setting, data, experts)
     paths = {batch: out / f"{key}_{batch.start:05d}_{len(batch)}.npy" for batch in batches_of(count)}
     jobs = [Job(setting, data, experts, batch, path, counted) for batch, path in paths.items()]

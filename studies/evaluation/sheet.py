@@ -76,10 +76,11 @@ def main(argv: Sequence[str]) -> int:
     check_experts(config)
     settings = [setting_named(config, label) for label in arguments.setting]
     drawn = min(config.data.count, math.ceil(arguments.count / BATCH) * BATCH)  # whole batches, as the evaluation draws
-    images = [
-        draw_samples(setting, config.data, config.files, drawn, arguments.samples, arguments.workers)[: arguments.count]
+    samples = [
+        draw_samples(setting, config.data, config.files, drawn, arguments.samples, arguments.workers)
         for setting in settings
     ]
+    images = [each.images[: arguments.count] for each in samples]
     page = tiled(np.concatenate(images), columns=len(images[0]) if len(images) > 1 else 0)
     write_bytes(arguments.output, encoded(page, "JPEG"))
     log.info("Wrote %s", arguments.output)

@@ -270,9 +270,9 @@ def test_processes_draw_what_one_process_draws(tmp_path, experts, monkeypatch):
     data = DataConfig("folder", path=str(write_folder(tmp_path / "mine", count=2)))
     files = {name: tmp_path / "experts" / f"{name}.safetensors" for name in experts}
     setting = Setting("hair", (TermConfig("hair", ("hair",)),), steps=1)
-    apart = draw_samples(setting, data, files, 2, tmp_path / "apart", 1)
+    apart = draw_samples(setting, data, files, 2, tmp_path / "apart", 1).images
     monkeypatch.setattr(sampling, "ProcessPoolExecutor", InProcess)
-    assert np.array_equal(draw_samples(setting, data, files, 2, tmp_path / "here", 1), apart)
+    assert np.array_equal(draw_samples(setting, data, files, 2, tmp_path / "here", 1).images, apart)
 
 
 @pytest.mark.parametrize(

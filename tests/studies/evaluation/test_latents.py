@@ -123,7 +123,7 @@ def test_configurations_name_measures_and_experts_that_there_are(path, experts, 
 
 def test_samples_are_decoded(experts, tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "ProcessPoolExecutor", InProcess)
-    images = draw_samples(UNITED, FACES, experts, 2, tmp_path, 1)
+    images = draw_samples(UNITED, FACES, experts, 2, tmp_path, 1).images
     assert images.shape == (2, 256, 256, 3)
     hair = load_expert(experts["hair"])
     terms = drawing.terms_of(UNITED, experts, open_held_out(FACES), range(2))

@@ -17,7 +17,7 @@ from studies.evaluation import sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig
 from studies.evaluation.kinds import open_held_out
 from studies.evaluation.methods import Choice
-from studies.evaluation.sampling import draw_counted, draw_samples, sample_key
+from studies.evaluation.sampling import draw_samples, sample_key
 
 from ...support.evaluations import InProcess, images_of, write_small
 
@@ -38,7 +38,7 @@ def experts(tmp_path):
 @pytest.fixture
 def draw(experts, tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "ProcessPoolExecutor", InProcess)
-    return lambda setting, count=2: draw_counted(setting, FACES, experts, count, tmp_path / "samples", 1)
+    return lambda setting, count=2: draw_samples(setting, FACES, experts, count, tmp_path / "samples", 1, counted=True)
 
 
 def terms_of(experts, indices):
@@ -77,14 +77,14 @@ def test_a_plain_run_asks_each_network_for_its_rows(draw, experts):
 
 
 def test_rows_are_counted_where_an_earlier_run_has_not(draw, experts, tmp_path):
-    images = draw_samples(PLAIN, FACES, experts, 2, tmp_path / "samples", 1)
+    images = draw_samples(PLAIN, FACES, experts, 2, tmp_path / "samples", 1).images
     (file,) = (tmp_path / "samples").iterdir()
     samples = draw(PLAIN)
     assert np.array_equal(samples.images, images)
     assert samples.rows.tolist() == [ROWS, ROWS]
     np.save(file, 255 - images)  # what lies there with its rows is read, with and without them
     assert np.array_equal(draw(PLAIN).images, 255 - images)
-    assert np.array_equal(draw_samples(PLAIN, FACES, experts, 2, tmp_path / "samples", 1), 255 - images)
+    assert np.array_equal(draw_samples(PLAIN, FACES, experts, 2, tmp_path / "samples", 1).images, 255 - images)
 
 
 def test_passes_are_left_out_of_the_count(draw):

@@ -35,7 +35,7 @@ def draw(experts, tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "ProcessPoolExecutor", InProcess)
 
     def draw_setting(setting, count=2, data=FACES, out="samples"):
-        return draw_samples(setting, data, experts, count, tmp_path / out, 1)
+        return draw_samples(setting, data, experts, count, tmp_path / out, 1).images
 
     return draw_setting
 

@@ -163,5 +163,5 @@ def test_samples_are_those_of_the_settings(files, tmp_path):
     without = replace(plain, terms=(replace(HAIR, lora=()), GROUND))
     assert (latents(without)[1] - latents(plain)[1]).abs().max() > 1e-3
     expert, samples = latents(plain)
-    drawn = draw_samples(plain, DATA, files, 2, tmp_path, 1)
+    drawn = draw_samples(plain, DATA, files, 2, tmp_path, 1).images
     assert np.array_equal(drawn, as_bytes(expert.decode(samples)).permute(0, 2, 3, 1).numpy())
