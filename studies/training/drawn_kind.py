@@ -1,23 +1,48 @@
 """Base of the kinds of drawn pictures."""
 
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import torch
+
+from mcdm_core.expert.condition import Condition
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.training.config import DataConfig, TrainingConfig
 from mcdm_core.training.data.kind import DataKind, PicturesToEncode, Prepared
-from mcdm_core.training.data.sources import Conditions, Pictures
+from mcdm_core.training.data.sources import Conditions, PictureSet, Source
 
+from ..data.drawn_set import Drawings, channels_first
 from ..data.landscapes import IMAGE_SIZE
 from .mixture import check_mixture
 from .sets import check_sets
 
 
 @dataclass(frozen=True)
+class CaptionConditions:
+    """Captions of drawn pictures, newly worded for every batch; see `Conditions`.
+
+    Attributes:
+        attributes: Attribute → value of each picture.
+        write: Describes attributes; it may name some of them and leave the others open.
+        tower: Embeds the captions.
+    """
+
+    attributes: Sequence[dict[str, str]]
+    write: Callable[[dict[str, str], np.random.Generator], str]
+    tower: TextTower
+
+    @torch.no_grad()
+    def __call__(self, modality: str, rows: np.ndarray, rng: np.random.Generator) -> Condition:
+        """See `Conditions`."""
+        return Condition(embedding=self.tower.encode([self.write(self.attributes[row], rng) for row in rows]))
+
+
+@dataclass(frozen=True)
 class Conditioning:
-    """Conditions of pictures that a VAE encodes.
+    """Conditions of the pictures of a run.
 
     Attributes:
         conditions: Makes the conditions of a set; returns None where it has no modality.
@@ -47,6 +72,15 @@ class DrawnKind(DataKind):
         self._check_modalities(config.data)
         check_sets(config.data, config.report.held_out)
 
+    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[Source]:
+        """See `DataKind`."""
+        conditioning = self.conditioning(config, base, cache, tower)
+        training, held_out = (
+            PictureSet(channels_first(self.drawings(data, IMAGE_SIZE).load(cache)), conditioning.conditions(data))
+            for data in (config.data, config.data.held_out(config.report.held_out))
+        )
+        return Prepared(training, held_out, conditioning.text_tower)
+
     def check_latents(self, config: TrainingConfig) -> None:
         """See `DataKind`; only one modality and one set are allowed."""
         if config.data.sets or len(config.data.modalities) > 1:
@@ -63,18 +97,21 @@ class DrawnKind(DataKind):
         """See `DataKind`."""
         conditioning = self.conditioning(config, base, cache, tower)
         training, held_out = (
-            PicturesToEncode({self.name: self.drawings(data, config.image_size)}, conditioning.conditions(data))
+            PicturesToEncode(
+                {self.name: self.drawings(replace(data, modalities=()), config.image_size)},
+                conditioning.conditions(data),
+            )
             for data in (config.data, config.data.held_out(config.report.held_out))
         )
         return Prepared(training, held_out, conditioning.text_tower)
 
     @abstractmethod
-    def drawings(self, data: DataConfig, size: int) -> Pictures:
-        """The pictures of a set, (size, size)."""
+    def drawings(self, data: DataConfig, size: int) -> Drawings:
+        """Drawings of a set, (size, size)."""
 
     @abstractmethod
-    def conditioning(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> "Conditioning":
-        """Conditions of pictures of this kind where a VAE encodes them; arguments as for `prepare`."""
+    def conditioning(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Conditioning:
+        """Conditions of pictures of this kind; arguments as for `prepare`."""
 
     def check_pictures(self, data: DataConfig) -> None:
         """See `DataKind`; refuses all but mixtures, which alone are drawn at any size."""

@@ -18,11 +18,10 @@ from mcdm_core.training.data.kind import Prepared, PreparedPairs
 from mcdm_core.training.data.sources import HELD_OUT, Conditions, EmbeddingConditions, MapConditions, PictureSet, Source
 from mcdm_core.training.dual_encoder.embeddings import check_text_encoder, load_towers
 
-from ..data.captions import ATTRIBUTE_NAMES
+from ..data.captions import ATTRIBUTE_NAMES, caption
 from ..data.drawn_set import Drawings, channels_first, size_suffix
 from ..data.faces import DRAWING_VERSION, IMAGE_SIZE, Frequencies, draw_face, render_face
-from .drawn_kind import Conditioning, DrawnKind
-from .face_captions import caption_conditions
+from .drawn_kind import CaptionConditions, Conditioning, DrawnKind
 from .face_pairs import draw_pairs
 from .sets import PictureSets
 
@@ -52,8 +51,8 @@ class FaceKind(DrawnKind):
         check_text_encoder(config.data)
 
     def drawings(self, data: DataConfig, size: int) -> Drawings:
-        """See `DrawnKind`; the picture alone."""
-        return face_drawings(replace(data, modalities=()), size)
+        """See `DrawnKind`; the maps among the modalities are drawn with the pictures."""
+        return face_drawings(data, size)
 
     def conditioning(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Conditioning:
         """See `DrawnKind`; maps are folded, and text encoders get pictures of the size they were trained on."""
@@ -102,6 +101,12 @@ def _draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tenso
         maps["sketch"] = np.stack([_sketch_of(image) for image in arrays["images"]])
     in_order = {name: torch.from_numpy(maps[name])[:, None] for name in config.modalities}
     return PictureSet(images, MapConditions(in_order))
+
+
+def caption_conditions(data: DataConfig, tower: TextTower) -> CaptionConditions:
+    """Captions of the faces of a set, which name the configured attributes and leave the others open."""
+    drawn = (draw_face(np.random.default_rng(seed), frequencies) for seed, frequencies, _ in face_drawings(data).jobs)
+    return CaptionConditions([face.attributes for face in drawn], partial(caption, names=data.named), tower)
 
 
 def _latent_conditions(

@@ -1,6 +1,6 @@
 """Mixtures of drawn pictures as a kind of data: of any size, without conditions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +11,12 @@ from mcdm_core.training.data.kind import DataKind, PicturesToEncode, Prepared
 from mcdm_core.training.data.sources import Pictures, PictureSet, Source
 
 from ..data.drawn_set import Drawings, channels_first
-from .animals import AnimalKind, animal_drawings
+from .animals import AnimalKind
 from .drawn_kind import DrawnKind
-from .faces import FaceKind, face_drawings
-from .landscapes import LandscapeKind, landscape_drawings
+from .faces import FaceKind
+from .landscapes import LandscapeKind
 from .mixture import MIXTURE, check_mixture, parts_of
 
-_DRAWINGS: dict[str, Callable[[DataConfig, int], Drawings]] = {
-    "faces": face_drawings,
-    "landscapes": landscape_drawings,
-    "animals": animal_drawings,
-}
 _KINDS: dict[str, DrawnKind] = {"faces": FaceKind(), "landscapes": LandscapeKind(), "animals": AnimalKind()}
 
 
@@ -63,7 +58,7 @@ def drawings_of(data: DataConfig, size: int) -> Drawings:
         data: A set of one kind; for faces, maps among the modalities are drawn with the pictures.
         size: Side in pixels.
     """
-    return _DRAWINGS[data.kind](data, size)
+    return _KINDS[data.kind].drawings(data, size)
 
 
 def _in_memory(sets: Mapping[str, Pictures], cache: Path) -> PictureSet:

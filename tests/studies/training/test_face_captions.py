@@ -10,8 +10,7 @@ from mcdm_core.networks import TextTower
 from mcdm_core.training.config import DataConfig
 from studies.data.captions import caption
 from studies.data.faces import HAIR_COLORS, draw_face
-from studies.training.face_captions import caption_conditions
-from studies.training.faces import FaceKind, face_drawings
+from studies.training.faces import FaceKind, caption_conditions, face_drawings
 
 DATA = DataConfig(
     "faces",

@@ -6,12 +6,12 @@ import torch
 
 from mcdm_core import read_metadata
 from mcdm_core.networks import TextTower
-from mcdm_core.training.config import DataConfig
+from mcdm_core.training.config import load_config
 from studies import cli
 from studies.data.landscapes import ATTRIBUTES
 from studies.training import landscape_tower
-from studies.training.animals import CLASSES, draw_animals
-from studies.training.landscapes import draw_landscapes
+from studies.training.animals import CLASSES, AnimalKind
+from studies.training.landscapes import LandscapeKind
 
 from ...support.tiny_runs import write_config
 
@@ -35,8 +35,8 @@ def test_an_expert_of_animals_reads_classes_of_which_the_first_is_any(tmp_path):
     metadata = train(tmp_path, "animals", "class", "num_classes = 11")
     assert metadata.condition == {"kind": "class", "classes": list(CLASSES)}
     assert metadata.card["data"] == "6 animals, seed 41000000"
-    data = DataConfig("animals", ("class",), seed=41_000_000, count=6)
-    pictures = draw_animals(data, tmp_path / "runs" / "data")
+    config = load_config(tmp_path / "animals.toml")
+    pictures = AnimalKind().prepare(config, tmp_path, tmp_path / "runs" / "data", None).training
     x0, condition = pictures.batch("class", 20, np.random.default_rng(0))
     assert x0.shape == (20, 3, 64, 64)
     assert condition.labels.min() >= 1
@@ -52,7 +52,8 @@ def test_an_expert_of_landscapes_carries_the_tower_that_read_its_captions(tmp_pa
     assert isinstance(tower, TextTower)
     stored = sorted(path.name for path in cache.iterdir() if path.name.startswith("landscape_tower"))
     assert stored == ["landscape_tower1.safetensors"]
-    pictures = draw_landscapes(DataConfig("landscapes", ("text",), seed=41_000_000, count=6), cache, tower)
+    config = load_config(tmp_path / "landscapes.toml")
+    pictures = LandscapeKind().prepare(config, tmp_path, cache, tower).training
     x0, condition = pictures.batch("text", 5, np.random.default_rng(0))
     assert x0.shape == (5, 3, 64, 64)
     assert condition.embedding.shape == (5, sum(map(len, ATTRIBUTES.values())))
