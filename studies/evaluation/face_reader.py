@@ -15,7 +15,7 @@ from ..data.drawn_set import channels_first
 from ..data.faces import EYES, MOUTHS, Face, draw_face, render_face
 from ..metrics import shrunk
 from .decoded import decoded
-from .reader import AttributeReader, train_reader
+from .reader import Reader, train_reader
 
 WEIGHTS = Path(__file__).with_name("face_reader_256.safetensors")
 VAE = Path(__file__).parents[2] / "vae" / "mcdm_vae.safetensors"
@@ -29,19 +29,9 @@ _INCOMPLETE = 0.2  # share of faces with a missing eye
 _SMEARED = 1 / 3  # share of these whose eye is smeared instead
 
 
-class FaceReader:
-    """A trained classifier of mouths and eyes.
-
-    Args:
-        path: Its weights, as `train_face_reader` writes them.
-    """
-
-    def __init__(self, path: Path = WEIGHTS):
-        self._reader = AttributeReader(path, CLASSES, MIDDLE[0].stop - MIDDLE[0].start)
-
-    def read(self, images: np.ndarray) -> dict[str, list[str]]:
-        """Attribute of `CLASSES` → its value in each picture; images uint8, (N, 256, 256, 3)."""
-        return self._reader.read(_middle(images))
+def read_faces(images: np.ndarray, path: Path = WEIGHTS) -> dict[str, list[str]]:
+    """Attribute of `CLASSES` → its value in each picture; images uint8, (N, 256, 256, 3)."""
+    return Reader(path, CLASSES, MIDDLE[0].stop - MIDDLE[0].start).read(_middle(images))
 
 
 def train_face_reader(

@@ -28,9 +28,9 @@ from ..metrics import (
 )
 from .alternatives import alternatives, excluded, measure_alternatives, measure_excluded
 from .config import DataConfig, Setting
-from .face_reader import MISSING, FaceReader
+from .face_reader import MISSING, read_faces
 from .held_out import LARGE_SIZE, HeldOut, Tile, as_floats, asked, check_drawn, compared_seeds, is_one_picture
-from .mouth import mouth_reader
+from .mouth import read_mouths
 from .similarity import measure_edges, measure_similarity
 
 MAPS = ("hair", "skin")
@@ -192,7 +192,7 @@ class Faces(HeldOut):
 
     def _read_attributes(self, images: np.ndarray, parsed: Sequence[Parsed]) -> dict[str, list[str]]:
         """Attribute → value in each picture: colours by the palette, mouths by the reader for this size."""
-        mouths = FaceReader().read(images)["mouth"] if self._size == LARGE_SIZE else mouth_reader().read(images)
+        mouths = read_faces(images)["mouth"] if self._size == LARGE_SIZE else read_mouths(images)
         return {name: [p.colors[name] for p in parsed] for name in parsed[0].colors} | {"mouth": mouths}
 
     def _flat(self, count: int, setting: Setting | None) -> np.ndarray:
@@ -255,7 +255,7 @@ def measure_eyes(images: np.ndarray, wanted: Sequence[str] | None) -> dict[str, 
         images: uint8 samples, (B, 256, 256, 3).
         wanted: Requested kind of eyes of each sample, one of `EYES`; None without a sketch.
     """
-    read = FaceReader().read(images)["eyes"]
+    read = read_faces(images)["eyes"]
     measures = {"both eyes": np.array([float(kind != MISSING) for kind in read])}
     return measures if wanted is None else measures | {"kind of eyes": right_answers(read, wanted)}
 

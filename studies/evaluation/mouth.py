@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..data.faces import MOUTHS
@@ -12,9 +13,9 @@ WEIGHTS = Path(__file__).with_name("mouth_reader.safetensors")
 FIRST_SEED = 7_000_000
 
 
-def mouth_reader(path: Path = WEIGHTS) -> Reader:
-    """The reader that tells `MOUTHS` apart."""
-    return Reader(path, MOUTHS)
+def read_mouths(images: np.ndarray, path: Path = WEIGHTS) -> list[str]:
+    """The mouth of each picture, one of `MOUTHS`; images as for `Reader`."""
+    return Reader(path, {"mouth": MOUTHS}).read(images)["mouth"]
 
 
 def train_mouth_reader(path: Path = WEIGHTS, steps: int = 2500, count: int = 12_000, seed: int = FIRST_SEED) -> Path:

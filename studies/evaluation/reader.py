@@ -20,6 +20,7 @@ from mcdm_core.networks.image_encoder import ImageEncoder
 from mcdm_core.system.formats import write_tensors
 
 from ..metrics import shrunk
+from ..metrics.features import to_network
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ BATCH = 64
 SIZE = 64  # pixels, of readers of pictures of that size
 
 
-class AttributeReader:
+class Reader:
     """A trained classifier of several attributes.
 
     Args:
@@ -47,30 +48,13 @@ class AttributeReader:
     @torch.no_grad()
     def read(self, images: np.ndarray) -> dict[str, list[str]]:
         """The values of each picture; images uint8, (N, H, W, 3), averaged to the reader's size."""
-        pictures = torch.from_numpy(np.array(shrunk(images, self.size))).permute(0, 3, 1, 2).float() / 127.5 - 1
+        pictures = to_network(shrunk(images, self.size))
         outputs = torch.cat([self.network(chunk) for chunk in pictures.split(256)])
         logits = outputs.split([len(values) for values in self.classes.values()], dim=1)
         return {
             name: [values[choice] for choice in each.argmax(dim=1).tolist()]
             for (name, values), each in zip(self.classes.items(), logits, strict=True)
         }
-
-
-class Reader:
-    """A trained classifier of one attribute.
-
-    Args:
-        path: Its weights, as `train_reader` writes them.
-        classes: The classes it tells apart, in the order of its outputs.
-        size: Side in pixels of the pictures it was trained on.
-    """
-
-    def __init__(self, path: Path, classes: Collection[str], size: int = SIZE):
-        self._reader = AttributeReader(path, {"class": classes}, size)
-
-    def read(self, images: np.ndarray) -> list[str]:
-        """The class of each picture; images as for `AttributeReader`."""
-        return self._reader.read(images)["class"]
 
 
 def train_reader(

@@ -13,7 +13,7 @@ from ..data.animals import ANIMALS, TRAINING_DRAWINGS, draw_animal, stand_before
 from ..data.landscape_captions import landscape_caption
 from ..data.landscapes import ATTRIBUTES, IMAGE_SIZE, Landscape, draw_landscape, render_landscape
 from ..metrics import FeatureNetwork, drawing_features, right_answers, stripes
-from .animals import animal_reader
+from .animals import read_animals
 from .config import DataConfig, Setting
 from .detail import measure_detail
 from .held_out import LARGE_SIZE, HeldOut, Tile, asked, check_drawn, compared_seeds
@@ -130,7 +130,7 @@ class Scenes(HeldOut):
         self, images: np.ndarray, animals: Sequence[int], landscapes: Sequence[int]
     ) -> dict[str, np.ndarray]:
         """Whether each picture shows its animal and its landscape, requested or not; 0 or 1, but for a mean."""
-        read, parsed = animal_reader().read(images), [parse_landscape(image) for image in images]
+        read, parsed = read_animals(images), [parse_landscape(image) for image in images]
         wanted = [self.scenes[i].landscape.attributes for i in landscapes]
         right = {name: right_answers([p[name] for p in parsed], [w[name] for w in wanted]) for name in ATTRIBUTES}
         animal = right_answers(read, [self.scenes[i].animal for i in animals])

@@ -19,7 +19,7 @@ from ..metrics import shrunk
 from .animals import animal_and_scenery
 from .decoded import decoded
 from .face_reader import HALF_SIZE, PICTURE_SIZE, VAE
-from .reader import AttributeReader, train_reader
+from .reader import Reader, train_reader
 
 WEIGHTS = Path(__file__).with_name("whole_animal_reader.safetensors")
 FIRST_SEED = 64_000_000
@@ -31,7 +31,7 @@ _BATCH = 32
 
 def read_states(images: np.ndarray, path: Path = WEIGHTS) -> list[str]:
     """Whether each picture's animal is whole, one of `STATES`; images uint8, (N, 256, 256, 3)."""
-    return AttributeReader(path, CLASSES, HALF_SIZE).read(images)["state"]
+    return Reader(path, CLASSES, HALF_SIZE).read(images)["state"]
 
 
 def train_whole_animal_reader(

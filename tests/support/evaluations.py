@@ -54,12 +54,12 @@ def write_small_text(folder, name, tower, schedule="cosine"):
 
 
 def biased_reader(path, classes, answer):
-    """A reader of random weights that gives the same answer for every picture."""
+    """The function of a reader of random weights, which gives the same answer for every picture."""
     network = ImageEncoder(len(classes), WIDTH)
     with torch.no_grad():
         network.head[-1].bias[list(classes).index(answer)] += 100
     save_file({key: value.half() for key, value in network.state_dict().items()}, path)
-    return Reader(path, classes)
+    return lambda images: Reader(path, {"class": classes}).read(images)["class"]
 
 
 def images_of(samples):

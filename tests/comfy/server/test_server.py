@@ -73,7 +73,7 @@ def test_the_shipped_scene_shows_its_animal_in_its_landscape(server, studies):
     prompt["16"]["inputs"] |= {"steps": 4, "seeds": 1}  # of the sweep beside it
     picture, sweep_grid = sorted(server.pictures(prompt), key=lambda found: found.shape[1])
     assert picture.shape == (256, 256, 3)
-    assert animals.animal_reader().read(picture[None]) == ["fox"]
+    assert animals.read_animals(picture[None]) == ["fox"]
     assert landscapes.parse_landscape(picture) == {"sky": "purple", "orb": "moon", "hills": "green"}
     assert sweep_grid.std() > 20
 

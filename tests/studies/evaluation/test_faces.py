@@ -30,8 +30,8 @@ def faces():
 
 @pytest.fixture
 def reader(tmp_path, monkeypatch):
-    reader = biased_reader(tmp_path / "mouths.safetensors", MOUTHS, "smiling")
-    monkeypatch.setattr(faces_module, "mouth_reader", lambda: reader)
+    read_mouths = biased_reader(tmp_path / "mouths.safetensors", MOUTHS, "smiling")
+    monkeypatch.setattr(faces_module, "read_mouths", read_mouths)
 
 
 def asks(*names, shift=0, weight=1.0):

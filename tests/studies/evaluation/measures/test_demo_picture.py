@@ -9,7 +9,7 @@ from PIL import Image
 from mcdm_core.cli.demo import CAPTIONS, COLUMNS
 from mcdm_core.pictures.grid import MARGIN
 from studies.data.face_parser import parse_face
-from studies.evaluation.face_reader import FaceReader
+from studies.evaluation.face_reader import read_faces
 
 ROOT = Path(__file__).resolve().parents[4]
 TILE = 256
@@ -37,14 +37,14 @@ def test_each_caption_names_what_is_looked_for():
 
 
 def test_colours_and_mouths_are_as_asked_in_every_row(united):
-    mouths = FaceReader().read(united)["mouth"]
+    mouths = read_faces(united)["mouth"]
     for face, mouth, asked in zip(united, mouths, ASKED, strict=True):
         shown = {**parse_face(face).colors, "mouth": mouth}
         assert asked.items() <= shown.items()
 
 
 def test_every_face_has_both_eyes(united):
-    assert "missing" not in FaceReader().read(united)["eyes"]
+    assert "missing" not in read_faces(united)["eyes"]
 
 
 def test_readme_says_so():

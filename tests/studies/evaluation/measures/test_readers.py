@@ -8,20 +8,20 @@ from studies.data.animals import ANIMALS
 from studies.data.face_parser import parse_face
 from studies.data.faces import draw_face, render_face
 from studies.evaluation import face_reader as face_reader_module
-from studies.evaluation.animals import animal_reader, draw_labelled
+from studies.evaluation.animals import draw_labelled, read_animals
 from studies.evaluation.config import DataConfig
 from studies.evaluation.decoded import decoded
 from studies.evaluation.face_reader import (
     CLASSES,
     VAE,
-    FaceReader,
     draw_labelled_faces,
+    read_faces,
     render_incomplete,
     train_face_reader,
 )
 from studies.evaluation.kinds import open_held_out
-from studies.evaluation.mouth import mouth_reader
-from studies.evaluation.reader import AttributeReader, Reader, train_reader
+from studies.evaluation.mouth import read_mouths
+from studies.evaluation.reader import Reader, train_reader
 
 LARGE_COUNT = 24
 
@@ -33,10 +33,9 @@ def test_a_reader_learns_its_classes(tmp_path):
     images[labels == 1, :, :, 32:] = 255
     path = train_reader(tmp_path / "side_reader.safetensors", images, labels[:, None], [2], steps=20, seed=0)
     pictures = images.permute(0, 2, 3, 1).numpy()
-    assert Reader(path, ["left", "right"]).read(pictures) == ["left", "right"] * 32
-    assert (
-        Reader(path, ["left", "right"]).read(pictures[:4].repeat(4, axis=1).repeat(4, axis=2)) == ["left", "right"] * 2
-    )
+    reader = Reader(path, {"side": ["left", "right"]})
+    assert reader.read(pictures) == {"side": ["left", "right"] * 32}
+    assert reader.read(pictures[:4].repeat(4, axis=1).repeat(4, axis=2)) == {"side": ["left", "right"] * 2}
 
 
 @pytest.mark.long
@@ -47,7 +46,7 @@ def test_a_reader_learns_several_attributes(tmp_path):
     for image, (side, color) in zip(images, labels.tolist(), strict=True):
         image[color, :, 32 * side : 32 * side + 32] = 255
     path = train_reader(tmp_path / "reader.safetensors", images, labels, [2, 3], steps=30, seed=0)
-    reader = AttributeReader(path, {"side": ["left", "right"], "color": ["red", "green", "blue"]})
+    reader = Reader(path, {"side": ["left", "right"], "color": ["red", "green", "blue"]})
     read = reader.read(images.permute(0, 2, 3, 1).numpy())
     assert read["side"] == [("left", "right")[side] for side in labels[:, 0]]
     assert read["color"] == [("red", "green", "blue")[color] for color in labels[:, 1]]
@@ -56,12 +55,12 @@ def test_a_reader_learns_several_attributes(tmp_path):
 def test_mouths_of_renders_are_read():
     faces = open_held_out(DataConfig("faces", seed=21_000_000, count=24))
     mouths = [faces[i].face.attributes["mouth"] for i in range(24)]
-    assert np.mean(np.array(mouth_reader().read(faces.images)) == mouths) >= 0.85
+    assert np.mean(np.array(read_mouths(faces.images)) == mouths) >= 0.85
 
 
 def test_drawn_animals_are_read():
     images, labels = draw_labelled(37_000_000, 40)
-    assert np.mean(np.array(animal_reader().read(images)) == np.array(ANIMALS)[labels]) >= 0.95
+    assert np.mean(np.array(read_animals(images)) == np.array(ANIMALS)[labels]) >= 0.95
 
 
 def shares_right(read, wanted):
@@ -91,7 +90,7 @@ def as_decoded(images):
 
 def test_mouths_and_eyes_of_large_faces_are_read(large_faces):
     images, shown, _ = large_faces
-    right = shares_right(FaceReader().read(images), shown)
+    right = shares_right(read_faces(images), shown)
     assert right.keys() == CLASSES.keys()
     assert min(right.values()) >= 0.98
 
@@ -100,7 +99,7 @@ def test_mouths_and_eyes_of_large_faces_are_read(large_faces):
 def test_mouths_and_eyes_of_decoded_faces_are_read_but_on_dark_skin(large_faces):
     images, shown, dark = large_faces
     light = np.flatnonzero(~dark)  # on dark skin the VAE leaves little of thin lines
-    right = shares_right(FaceReader().read(as_decoded(images[light])), [shown[i] for i in light])
+    right = shares_right(read_faces(as_decoded(images[light])), [shown[i] for i in light])
     assert min(right.values()) >= 0.98
 
 
@@ -117,7 +116,7 @@ def test_colours_of_large_faces_are_read(made):
 @pytest.mark.parametrize("made", [as_drawn, as_decoded])
 def test_animals_of_large_pictures_are_read(made, large_animals):
     images, shown = large_animals
-    assert np.mean(np.array(animal_reader().read(made(images))) == shown) >= 0.98
+    assert np.mean(np.array(read_animals(made(images))) == shown) >= 0.98
 
 
 def test_a_face_reader_is_trained_on_drawings_and_on_decoded_encodings(tmp_path, monkeypatch):
@@ -126,7 +125,7 @@ def test_a_face_reader_is_trained_on_drawings_and_on_decoded_encodings(tmp_path,
     path = train_face_reader(tmp_path / "reader.safetensors", steps=2, count=6, decoded_count=2)
     (images,) = decode
     assert images.shape == (2, 256, 256, 3)
-    assert set(FaceReader(path).read(images)["eyes"]) <= set(CLASSES["eyes"])
+    assert set(read_faces(images, path)["eyes"]) <= set(CLASSES["eyes"])
 
 
 def test_eyes_are_taken_away_or_smeared_and_nothing_else():

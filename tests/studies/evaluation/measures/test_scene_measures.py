@@ -60,8 +60,8 @@ def test_real_scenes_are_the_ceiling(scenes):
 
 
 def test_each_picture_is_right_or_wrong(scenes, tmp_path, monkeypatch):
-    reader = biased_reader(tmp_path / "animals.safetensors", ANIMALS, scenes.scenes[2].animal)
-    monkeypatch.setattr(scenes_module, "animal_reader", lambda: reader)
+    read_animals = biased_reader(tmp_path / "animals.safetensors", ANIMALS, scenes.scenes[2].animal)
+    monkeypatch.setattr(scenes_module, "read_animals", read_animals)
     measured = scenes.measure("scene", scenes.images, None)
     assert measured["animal"].tolist() == [float(s.animal == scenes.scenes[2].animal) for s in scenes.scenes]
     parsed = [parse_landscape(image) for image in scenes.images]
