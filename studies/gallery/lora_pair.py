@@ -6,10 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from mcdm_core.product.term import Term
-
 from ..evaluation.color_pairs import ColorPairs
-from ..evaluation.config import EvaluationConfig, Setting, load_evaluation
+from ..evaluation.config import EvaluationConfig, load_evaluation
 from ..evaluation.drawing import RULES, terms_of
 from ..evaluation.sheet import setting_named
 from .runs import Cell, Run, drawn_grid
@@ -44,26 +42,21 @@ def lora_pair_rows(config: EvaluationConfig, pictures: Sequence[int]) -> list[li
         pictures: Indices of its pictures.
     """
     held_out = ColorPairs(config.data)
-    return [_row(config, held_out, index) for index in pictures]
+    rows: list[list[Cell]] = []
+    for index in pictures:
+        captions = held_out[index].captions
+        runs = [_run(config, held_out, index, name) for name in SETTINGS]
+        rows.append([captions["hair_color"], captions["background"], *runs])
+    return rows
 
 
-def draw_lora_pair(most_steps: int = 0, pictures: Sequence[int] = PICTURES) -> Image.Image:
+def draw_lora_pair(most_steps: int) -> Image.Image:
     """The grid of `lora_pair_rows`; `most_steps` as in `load_evaluation`."""
     config = load_evaluation(TABLE, steps=most_steps)
-    return drawn_grid("LoRAs", COLUMNS, lora_pair_rows(config, pictures), TILE)
+    return drawn_grid("LoRAs", COLUMNS, lora_pair_rows(config, PICTURES), TILE)
 
 
-def _row(config: EvaluationConfig, held_out: ColorPairs, index: int) -> list[Cell]:
-    captions = held_out[index].captions
-    asked = captions["hair_color"], captions["background"]
-    runs = [_run(setting_named(config, name), _terms(config, held_out, index, name), index) for name in SETTINGS]
-    return [*asked, *runs]
-
-
-def _terms(config: EvaluationConfig, held_out: ColorPairs, index: int, name: str) -> list[Term]:
+def _run(config: EvaluationConfig, held_out: ColorPairs, index: int, name: str) -> Run:
     setting = replace(setting_named(config, name), autocast=False)  # so that a picture is the same on any processor
-    return terms_of(setting, config.files, held_out, range(index, index + 1))
-
-
-def _run(setting: Setting, terms: Sequence[Term], seed: int) -> Run:
-    return Run(terms, seed, setting.steps, setting.eta, RULES[setting.rule])
+    terms = terms_of(setting, config.files, held_out, range(index, index + 1))
+    return Run(terms, index, setting.steps, setting.eta, RULES[setting.rule])

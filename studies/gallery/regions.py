@@ -67,10 +67,10 @@ def region_rows(experts: Mapping[str, Expert], seeds: Sequence[int], steps: int)
     return rows
 
 
-def draw_regions(most_steps: int = 0, seeds: Sequence[int] = SEEDS) -> Image.Image:
+def draw_regions(most_steps: int) -> Image.Image:
     """The grid of `region_rows`; `most_steps` as in `at_most`."""
     experts = {name: load_expert(name) for name in WEIGHTS}
-    return drawn_grid("regions", COLUMNS, region_rows(experts, seeds, at_most(STEPS, most_steps)), TILE)
+    return drawn_grid("regions", COLUMNS, region_rows(experts, SEEDS, at_most(STEPS, most_steps)), TILE)
 
 
 def _framed(mask: Tensor) -> Image.Image:

@@ -46,7 +46,7 @@ def two_spaces_rows(experts: Mapping[str, Expert], seeds: Sequence[int], steps: 
     return rows
 
 
-def draw_two_spaces(most_steps: int = 0, seeds: Sequence[int] = SEEDS) -> Image.Image:
+def draw_two_spaces(most_steps: int) -> Image.Image:
     """The grid of `two_spaces_rows`; `most_steps` as in `at_most`."""
     experts = {name: load_expert(PIXELS / f"{name}.safetensors") for name in MAPS} | {"text": load_expert("text")}
-    return drawn_grid("two spaces", COLUMNS, two_spaces_rows(experts, seeds, at_most(STEPS, most_steps)), TILE)
+    return drawn_grid("two spaces", COLUMNS, two_spaces_rows(experts, SEEDS, at_most(STEPS, most_steps)), TILE)
