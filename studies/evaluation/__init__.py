@@ -3,7 +3,6 @@
 import argparse
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,25 +36,13 @@ EXAMPLE = """examples:
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """`python -m studies evaluate CONFIG`: sample held-out conditions, measure what the pictures show."""
-    argv = sys.argv[1:] if argv is None else argv
-    if argv and argv[0] == BIAS:
-        from .bias import main as product_bias
+    if argv and argv[0] in (BIAS, VAE, PREVIEW, SHEET):
+        from . import bias, preview, reconstructions, sheet
 
-        return product_bias(list(argv[1:]))
-    if argv and argv[0] == VAE:
-        from .reconstructions import main as reconstructions
-
-        return reconstructions(argv[1:])
-    if argv and argv[0] == PREVIEW:
-        from .preview import main as preview
-
-        return preview(argv[1:])
-    if argv and argv[0] == SHEET:
-        from .sheet import main as sheet
-
-        return sheet(argv[1:])
+        mains = {BIAS: bias.main, VAE: reconstructions.main, PREVIEW: preview.main, SHEET: sheet.main}
+        return mains[argv[0]](argv[1:])
     parser = argparse.ArgumentParser(
         prog="python -m studies evaluate",
         description=main.__doc__,
@@ -140,17 +127,13 @@ def _evaluation(path: Path, arguments: argparse.Namespace, workers: "int | Drawe
 
 
 def _train(what: str) -> Path:
-    from .animals import train_animal_reader
-    from .face_reader import train_face_reader
-    from .features import train_features
-    from .mouth import train_mouth_reader
-    from .whole_animals import train_whole_animal_reader
+    from . import animals, face_reader, features, mouth, whole_animals
 
     trainings: tuple[Callable[[], Path], ...] = (
-        train_mouth_reader,
-        train_animal_reader,
-        train_features,
-        train_face_reader,
-        train_whole_animal_reader,
+        mouth.train_mouth_reader,
+        animals.train_animal_reader,
+        features.train_features,
+        face_reader.train_face_reader,
+        whole_animals.train_whole_animal_reader,
     )
     return dict(zip(TRAINED, trainings, strict=True))[what]()

@@ -193,7 +193,7 @@ def measure(pair: GaussianPair, count: int, steps: int, generator: torch.Generat
     return row
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Measure all studies and write `product_bias.csv`, `.md` and `.png`.
 
     Args:
