@@ -9,17 +9,14 @@ same faint line.
 
 import dataclasses
 import functools
-import io
 import json
 from dataclasses import dataclass, field
 from importlib import resources
 
 import numpy as np
-import resvg_py
 from dicebear import Avatar, Style
-from PIL import Image
 
-from .foreground import to_hex
+from .foreground import render, to_hex
 
 IMAGE_SIZE = 64
 DRAWING_VERSION = 2  # counts changes to the drawing of faces; sets of earlier versions are not used
@@ -249,11 +246,6 @@ def _optional_part(name: str, variant: str | None) -> dict:
     return {f"{name}Variant": variant, f"{name}Probability": 100}
 
 
-def _render(svg: str, size: int) -> np.ndarray:
-    png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True)
-    return np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGB"))
-
-
 def colors_of(face: Face) -> dict[str, tuple[int, ...]]:
     """RGB (0…255) of each coloured part."""
     hair = HAIR_COLORS[face.attributes["hair_color"]]
@@ -290,15 +282,15 @@ def render_face(face: Face, maps: tuple[str, ...] = (), size: int = IMAGE_SIZE, 
     """
     colors = {name: to_hex(rgb) for name, rgb in colors_of(face).items()}
 
-    def render(svg: str, **overrides: str) -> np.ndarray:
+    def drawn(svg: str, **overrides: str) -> np.ndarray:
         for name, value in (colors | overrides).items():
             svg = svg.replace(_PLACEHOLDERS[name], value)
-        return _render(svg, size)
+        return render(svg, size)[..., :3]
 
     def coverage(part: str) -> np.ndarray:
         svg = _svg_template(face, "mouth") if part == "skin" else template
-        white, black = render(svg, **{part: "#ffffff"}), render(svg, **{part: "#000000"})
+        white, black = drawn(svg, **{part: "#ffffff"}), drawn(svg, **{part: "#000000"})
         return np.abs(white.astype(np.int16) - black).mean(axis=2).round().astype(np.uint8)
 
     template = _svg_template(face, left_out)
-    return Rendering(render(template), {name: coverage(name) for name in maps})
+    return Rendering(drawn(template), {name: coverage(name) for name in maps})
