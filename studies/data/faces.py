@@ -7,7 +7,6 @@ can decide it. Mouths are larger and darker than in the original, since at 64 pi
 same faint line.
 """
 
-import dataclasses
 import functools
 import json
 from dataclasses import dataclass, field
@@ -104,26 +103,6 @@ class Face:
     translate: tuple[float, float]
     face_placement: Placement = field(default_factory=Placement)
     hair_placement: Placement = field(default_factory=Placement)
-
-    def with_hair_of(self, other: "Face") -> "Face":
-        """This face with the other's hair: its style, placement and pose, so nearly its hair map.
-
-        The head still hides a little of the rear hair, where the two maps differ.
-        """
-        hair = {name: other.attributes[name] for name in ("hair_style", "rear_hair")}
-        return dataclasses.replace(
-            self,
-            attributes=self.attributes | hair,
-            hair_placement=other.hair_placement,
-            scale=other.scale,
-            rotate=other.rotate,
-            translate=other.translate,
-        )
-
-    def with_face_of(self, other: "Face") -> "Face":
-        """The other's face with this hair: the other's skin map, except where the hair hides it."""
-        hair = {name: self.attributes[name] for name in ("hair_style", "rear_hair")}
-        return dataclasses.replace(other, attributes=other.attributes | hair, hair_placement=self.hair_placement)
 
 
 @dataclass(frozen=True)
