@@ -50,12 +50,8 @@ def parse_face(image: np.ndarray) -> Parsed:
             *_NEUTRALS,
         ]
     )
-    nearest = _distances(image, palette).argmin(axis=-1)
-    return Parsed(
-        hair=nearest <= 1,
-        skin=(nearest == 2) | (nearest == 3),
-        colors=colors,
-    )
+    nearest = nearest_color(image, palette)
+    return Parsed(hair=nearest <= 1, skin=(nearest == 2) | (nearest == 3), colors=colors)
 
 
 def read_colors(image: np.ndarray) -> dict[str, str]:
@@ -64,11 +60,11 @@ def read_colors(image: np.ndarray) -> dict[str, str]:
     Args:
         image: uint8, (H, W, 3).
     """
-    nearest = _distances(image, _ALL_COLORS).argmin(axis=-1)
-    counts = np.bincount(nearest.ravel(), minlength=len(_ALL_COLORS))
+    counts = np.bincount(nearest_color(image, _ALL_COLORS).ravel(), minlength=len(_ALL_COLORS))
+    of_hair, of_skin, _ = np.split(counts, [len(HAIR_COLORS), len(HAIR_COLORS) + len(SKIN_COLORS)])
     return {
-        "hair_color": _dominant(counts, HAIR_COLORS),
-        "skin_color": _dominant(counts, SKIN_COLORS),
+        "hair_color": list(HAIR_COLORS)[of_hair.argmax()],
+        "skin_color": list(SKIN_COLORS)[of_skin.argmax()],
         "background": _background(image),
     }
 
@@ -77,19 +73,13 @@ def _shade(rgb: tuple[int, ...], factor: float) -> tuple[float, ...]:
     return tuple(factor * c for c in rgb)
 
 
-def _distances(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Squared RGB distances, (H, W, len(palette))."""
-    difference = image[..., None, :].astype(np.float32) - palette.astype(np.float32)
-    return np.square(difference).sum(axis=-1)
+def nearest_color(pixels: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Row of the palette, (colours, 3), that is nearest to each pixel, (…, 3), in RGB."""
+    difference = pixels[..., None, :].astype(np.float32) - palette.astype(np.float32)
+    return np.asarray(np.square(difference).sum(axis=-1).argmin(axis=-1))
 
 
 _ALL_COLORS = np.array([*HAIR_COLORS.values(), *SKIN_COLORS.values(), *BACKGROUNDS.values(), *_NEUTRALS])
-_ALL_NAMES = [*HAIR_COLORS, *SKIN_COLORS, *(f"{name} background" for name in BACKGROUNDS)]
-
-
-def _dominant(counts: np.ndarray, colors: dict[str, tuple[int, int, int]]) -> str:
-    """The colour of a group that most pixels are nearest to, given the counts of all colours of the palette."""
-    return max(colors, key=lambda name: counts[_ALL_NAMES.index(name)])
 
 
 def _background(image: np.ndarray) -> str:
@@ -98,5 +88,5 @@ def _background(image: np.ndarray) -> str:
     border = np.concatenate(
         [image[:_BORDER].reshape(-1, 3), image[:half, :_BORDER].reshape(-1, 3), image[:half, -_BORDER:].reshape(-1, 3)]
     )
-    nearest = _distances(border, np.array([*BACKGROUNDS.values()])).argmin(axis=-1)
+    nearest = nearest_color(border, np.array([*BACKGROUNDS.values()]))
     return list(BACKGROUNDS)[np.bincount(nearest, minlength=len(BACKGROUNDS)).argmax()]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..data.face_parser import nearest_color
 from ..data.landscapes import HILL_COLORS, IMAGE_SIZE, ORB_COLORS, SKY_COLORS
 from ..metrics import shrunk
 
@@ -35,7 +36,7 @@ def _orb(image: np.ndarray) -> str:
     orbs = {name: color for name, color in ORB_COLORS.items() if color is not None}
     sky = SKY_COLORS[_sky(image)]
     palette = [*orbs.values(), sky, *(color for name in HILL_COLORS if name != "white" for color in HILL_COLORS[name])]
-    nearest = _nearest(_above_hills(image, sky).reshape(-1, 3), palette)
+    nearest = nearest_color(_above_hills(image, sky), np.array(palette))
     counts = {name: int((nearest == row).sum()) for row, name in enumerate(orbs)}
     name = max(counts, key=lambda orb: counts[orb])
     return name if counts[name] >= _ORB_PIXELS else "none"
@@ -50,11 +51,6 @@ def _above_hills(image: np.ndarray, sky: tuple[int, int, int]) -> np.ndarray:
 
 
 def _most(pixels: np.ndarray, names: list[str], palette: list[tuple[int, int, int]]) -> str:
-    counts = np.bincount(_nearest(pixels, palette), minlength=len(palette))
+    counts = np.bincount(nearest_color(pixels, np.array(palette)), minlength=len(palette))
     totals = {name: sum(int(c) for c, n in zip(counts, names, strict=True) if n == name) for name in names}
     return max(totals, key=lambda name: totals[name])
-
-
-def _nearest(pixels: np.ndarray, palette: list[tuple[int, int, int]]) -> np.ndarray:
-    difference = pixels.astype(np.float32)[:, None] - np.array(palette, dtype=np.float32)
-    return np.square(difference).sum(axis=-1).argmin(axis=1)
