@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
 from mcdm_core.text.vocabulary import ADJECTIVES
-
-T = TypeVar("T")
 
 SUBJECTS = ("man", "woman", "person", "face", "boy", "girl", "guy", "lady", "character", "portrait of a person")
 
@@ -76,8 +73,7 @@ def caption(attributes: Mapping[str, str], rng: np.random.Generator, names: Coll
             f"choose from {', '.join(given)}."
         )
     words = _Words({name: attributes[name] for name in given if name in set(names)}, rng)
-    form = _pick(rng, _FORMS)
-    return form(words)
+    return _FORMS[int(rng.integers(len(_FORMS)))](words)
 
 
 @dataclass
@@ -89,7 +85,7 @@ class _Words:
 
     def pick(self, options: Sequence[str]) -> str:
         """One option, uniformly."""
-        return _pick(self.rng, options)
+        return options[int(self.rng.integers(len(options)))]
 
     def chance(self, probability: float) -> bool:
         """True with this probability."""
@@ -248,10 +244,6 @@ def _predicate(words: _Words, name: str) -> str | None:
     if name == "rear_hair":
         return words.pick(_REAR_ADJECTIVES[value])
     return words.color(value)
-
-
-def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
-    return options[int(rng.integers(len(options)))]
 
 
 def _shuffled(words: _Words, items: list[str]) -> list[str]:
