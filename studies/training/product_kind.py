@@ -12,7 +12,6 @@ from mcdm_core.checkpoints import load_expert
 from mcdm_core.distil.command import product_of
 from mcdm_core.distil.recipe import RULES, load_recipe
 from mcdm_core.distil.run import fingerprint_of
-from mcdm_core.expert.condition import Condition
 from mcdm_core.expert.expert import Expert
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.pictures.files import as_bytes
@@ -20,7 +19,7 @@ from mcdm_core.product.term import Term
 from mcdm_core.sampling import sample_product
 from mcdm_core.training.config import DataConfig, TrainingConfig
 from mcdm_core.training.data.kind import DataKind, PicturesToEncode, Prepared
-from mcdm_core.training.data.sources import Source
+from mcdm_core.training.data.sources import Conditions, Source
 
 from ..vaes import vae_of
 from .prompts import draw_prompts
@@ -103,9 +102,10 @@ class DrawingProduct:
         """The prompt of each of so many pictures, an index of the configuration's prompts, int64 (count,)."""
         return torch.tensor([self._trained[index % len(self._trained)] for index in range(count)])
 
-    def captions(self, count: int) -> "StudentCaptions":
+    def captions(self, count: int) -> Conditions:
         """What the student is told of each of so many pictures."""
-        return StudentCaptions(self.conditions.take(self.prompts(count)))
+        conditions = self.conditions.take(self.prompts(count))
+        return lambda modality, rows, rng: conditions.take(torch.from_numpy(rows))
 
     def draw(self, prompts: Tensor, seeds: range) -> Tensor:
         """The pictures of prompts (B,), each from the noise of its seed: (B, 3, H, W), −1…1."""
@@ -114,21 +114,6 @@ class DrawingProduct:
         terms = [_told(term, prompts) for term in self.terms]
         samples = sample_product(terms, noise, _STEPS, rule=self.rule, settings=(self._passes,))
         return self.student.decode(samples)
-
-
-@dataclass(frozen=True)
-class StudentCaptions:
-    """See `Conditions`.
-
-    Attributes:
-        conditions: A row for each picture.
-    """
-
-    conditions: Condition
-
-    def __call__(self, modality: str, rows: np.ndarray, rng: np.random.Generator) -> Condition:
-        """See `Conditions`."""
-        return self.conditions.take(torch.from_numpy(rows))
 
 
 @dataclass(frozen=True)
