@@ -64,11 +64,6 @@ def load_gan_config(path: Path) -> GanTrainingConfig:
             don't fit each other.
     """
     config: GanTrainingConfig = build_sections(GanTrainingConfig, read_toml(path), path.name)
-    _check(config)
-    return config
-
-
-def _check(config: GanTrainingConfig) -> None:
     data, generator = config.data, config.gan.generator
     if data.kind != "faces" or data.modalities != MAPS:
         raise ValueError(
@@ -92,3 +87,4 @@ def _check(config: GanTrainingConfig) -> None:
             f"A discriminator is at least 1 channel wide and sees 1 to {MAX_SCALES} scales, but [gan] has "
             f"discriminator_width = {config.gan.discriminator_width} and scales = {config.gan.scales}; correct them."
         )
+    return config

@@ -2,10 +2,11 @@
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from mcdm_core.checkpoints import CheckpointError, read_checkpoint
 from mcdm_core.checkpoints.recognition import difference, shapes_of
@@ -25,7 +26,7 @@ def save_gan(path: str | os.PathLike, generator: Generator, card: dict | None = 
         generator: Its weights and its architecture.
         card: Model card: data, licence, steps, …; plain values.
     """
-    header = {"format": FORMAT, "generator": generator.config.to_dict(), "card": card or {}}
+    header = {"format": FORMAT, "generator": asdict(generator.config), "card": card or {}}
     tensors = {name: tensor.half() for name, tensor in generator.state_dict().items()}
     write_tensors(path, tensors, {METADATA_KEY: json.dumps(header)})
 
@@ -41,7 +42,10 @@ def load_gan(path: str | os.PathLike) -> Generator:
     config = _read_header(text, Path(path).name)
     with torch.device("meta"):
         generator = Generator(config)
-    _check_tensors(generator, tensors, Path(path).name)
+    if problem := difference(shapes_of(generator.state_dict()), shapes_of(tensors), "the generator's"):
+        raise CheckpointError(
+            f"{Path(path).name} {problem}; it does not belong to its header, so download or train it again."
+        )
     generator.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     return generator.eval().requires_grad_(False)
 
@@ -55,14 +59,11 @@ def _read_header(text: str | None, name: str) -> GeneratorConfig:
     try:
         header = json.loads(text)
         if header["format"] == FORMAT:
-            return GeneratorConfig.from_dict(header["generator"])
+            values = header["generator"].items()
+            settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values}
+            return GeneratorConfig(**settings)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{name} has a description that cannot be used ({error}); train it again.") from None
     raise CheckpointError(
         f"{name} is of format {header['format']} and this version reads format {FORMAT}; update the pack."
     )
-
-
-def _check_tensors(generator: Generator, tensors: dict[str, Tensor], name: str) -> None:
-    if problem := difference(shapes_of(generator.state_dict()), shapes_of(tensors), "the generator's"):
-        raise CheckpointError(f"{name} {problem}; it does not belong to its header, so download or train it again.")

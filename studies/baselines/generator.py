@@ -6,7 +6,6 @@ References:
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -54,21 +53,6 @@ class GeneratorConfig:
                 f"Expected widths that {self.norm_groups} norm groups divide and got {self.channels}; change channels "
                 "or norm_groups."
             )
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "GeneratorConfig":
-        """Inverse of `to_dict`.
-
-        Raises:
-            TypeError: A name is unknown.
-            ValueError: See the class.
-        """
-        settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**settings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self)
 
     @property
     def image_size(self) -> int:

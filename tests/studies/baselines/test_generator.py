@@ -1,6 +1,7 @@
 """The generator and its file."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -129,7 +130,7 @@ def test_foreign_files_are_refused(generator, tmp_path):
 )
 def test_headers_that_do_not_fit_are_refused(generator, tmp_path, change, message):
     path = tmp_path / "gan.safetensors"
-    header = {"format": 1, "generator": generator.config.to_dict(), "card": {}}
+    header = {"format": 1, "generator": asdict(generator.config), "card": {}}
     change(header)
     save_file(generator.state_dict(), path, {"mcdm_gan": json.dumps(header)})
     with pytest.raises(CheckpointError, match=message):
