@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..metrics import Figure
-from .row import Row
+from .row import Row, figure_of
 
 
 def difference(values: np.ndarray, base: np.ndarray) -> Figure | None:
@@ -16,9 +16,7 @@ def difference(values: np.ndarray, base: np.ndarray) -> Figure | None:
         base: Values to compare with, likewise; the rest of the longer array is ignored.
     """
     count = min(len(values), len(base))
-    differences = values[:count] - base[:count]
-    known = differences[~np.isnan(differences)]
-    return Figure.of(known) if len(known) else None
+    return figure_of(values[:count] - base[:count])
 
 
 def differences_table(title: str, rows: Sequence[Row], against: str, measures: Sequence[str]) -> str:

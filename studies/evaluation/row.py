@@ -28,3 +28,9 @@ class Row:
     images: np.ndarray
     values: dict[str, np.ndarray]
     figures: dict[str, Figure]
+
+
+def figure_of(values: np.ndarray) -> Figure | None:
+    """Mean over the pictures that have a value, those that are not NaN; None if there are none."""
+    known = values[~np.isnan(values)]
+    return Figure.of(known) if len(known) else None

@@ -21,7 +21,7 @@ from .kinds import open_held_out
 from .methods import RUN
 from .predictions import PREDICTIONS, measure_predictions
 from .report import Report
-from .row import DECODED, REAL, Row
+from .row import DECODED, REAL, Row, figure_of
 from .rows import PER_PICTURE, ROWS
 from .sampling import Drawer, draw_samples
 from .telling_apart import TELLING_APART, telling_apart
@@ -118,7 +118,7 @@ class Evaluation:
         values = self._values_of(groups, setting, images)
         if ROWS in self.groups and rows is not None:
             values[PER_PICTURE] = rows
-        figures = {name: figure_of(measured) for name, measured in values.items() if not np.isnan(measured).all()}
+        figures = {name: figure for name, measured in values.items() if (figure := figure_of(measured))}
         if "frechet" in groups and (figure := self._frechet(images)):
             figures[FRECHET] = figure
         if TELLING_APART in groups and setting:
@@ -183,8 +183,3 @@ def find_vae(config: EvaluationConfig) -> Path | None:
     """The VAE of the first expert that makes latents, if there is one; its losses are a ceiling for samples."""
     terms = [term for setting in config.settings if setting.rule != "gan" for term in setting.terms]
     return next(filter(None, (vae_of(config.experts[term.expert]) for term in terms)), None)
-
-
-def figure_of(values: np.ndarray) -> Figure:
-    """Mean over the pictures that have a value, at least one."""
-    return Figure.of(values[~np.isnan(values)])

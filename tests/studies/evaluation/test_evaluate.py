@@ -14,8 +14,8 @@ from studies.evaluation import folder as folder_module
 from studies.evaluation import sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig, load_evaluation
 from studies.evaluation.predictions import SIGMAS
-from studies.evaluation.row import REAL
-from studies.evaluation.run import FRECHET, Evaluation, figure_of
+from studies.evaluation.row import REAL, figure_of
+from studies.evaluation.run import FRECHET, Evaluation
 from studies.evaluation.sampling import draw_samples
 from studies.metrics import PictureFeatures
 
