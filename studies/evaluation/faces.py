@@ -273,7 +273,5 @@ def measure_cleanness(images: np.ndarray, parsed: Sequence[Parsed], references: 
 
 def flat_area(parsed: Parsed) -> np.ndarray:
     """Pixels whose whole 3×3 neighbourhood the parser assigns to hair, or to skin, (H, W)."""
-    flat = np.zeros(parsed.hair.shape, dtype=bool)
-    for part in (parsed.hair, parsed.skin):
-        flat[1:-1, 1:-1] |= np.lib.stride_tricks.sliding_window_view(part, (3, 3)).all(axis=(-2, -1))
-    return flat
+    parts = np.stack([parsed.hair, parsed.skin])
+    return np.asarray((flat_pixels(parts[..., None]) & parts).any(axis=0))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from einops import rearrange
 from PIL import Image
 
 from mcdm_core.cli.values import positive
@@ -33,11 +34,9 @@ def tiled(images: np.ndarray, columns: int = 0) -> Image.Image:
     count, height, width, _ = images.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    sheet = np.zeros((rows * height, columns * width, 3), np.uint8)
-    for i, image in enumerate(images):
-        top, left = i // columns * height, i % columns * width
-        sheet[top : top + height, left : left + width] = image
-    return Image.fromarray(sheet)
+    empty = np.zeros((rows * columns - count, height, width, 3), np.uint8)
+    cells = np.concatenate([images, empty])
+    return Image.fromarray(rearrange(cells, "(rows columns) h w c -> (rows h) (columns w) c", columns=columns))
 
 
 def setting_named(config: EvaluationConfig, label: str) -> Setting:
