@@ -89,14 +89,13 @@ class Report:
         steps, etas = sorted({row.steps for row in rows}), sorted({row.eta for row in rows})
         precisions = {row.autocast: None for row in rows if row.rule != "gan"}
         numbers = " and ".join("bfloat16" if autocast else "float32" for autocast in precisions)
-        over = f" Distances are over {self.held_out.network}." if self._has_distances() else ""
+        over = (
+            f" Distances are over {self.held_out.network}." if any("distance" in name for name in self.measures) else ""
+        )
         return (
             f"{len(self.held_out)} {what}; DDIM, {_listed(steps)} steps, η = {_listed(etas)}, {numbers}; picture i "
             f"starts from the noise of seed i.{over} In brackets 95 % bootstrap intervals over pictures."
         )
-
-    def _has_distances(self) -> bool:
-        return any("distance" in name for name in self.measures)
 
     def _figures(self) -> Iterable[Sequence[object]]:
         yield "setting", "varied", "value", "n", "measure", "figure", "low", "high"
