@@ -16,8 +16,6 @@ from ..data.captions import caption
 from ..data.face_parser import Parsed, parse_face
 from ..data.faces import ATTRIBUTES, Face, Frequencies, draw_face, render_face
 from ..metrics import (
-    FeatureNetwork,
-    drawing_features,
     f1_score,
     flat_noise,
     flat_pixels,
@@ -29,13 +27,11 @@ from ..metrics import (
 from .alternatives import alternatives, excluded, measure_alternatives, measure_excluded
 from .config import DataConfig, Setting
 from .face_reader import MISSING, read_faces
-from .held_out import LARGE_SIZE, HeldOut, Tile, as_floats, asked, check_drawn, compared_seeds, is_one_picture
+from .held_out import LARGE_SIZE, DrawnHeldOut, Tile, as_floats, asked, compared_seeds, is_one_picture
 from .mouth import read_mouths
 from .similarity import measure_edges, measure_similarity
 
 MAPS = ("hair", "skin")
-LARGE_MEASURES = ("eyes", "stripes")
-"""Additional groups of measures for pictures of 256 pixels."""
 CAPTION_ATTRIBUTES = ("hair_color", "skin_color", "background", "mouth")
 """Attributes that maps leave open, so that a caption beside them can decide them."""
 
@@ -59,7 +55,7 @@ class HeldOutFace:
     captions: dict[str, str]
 
 
-class Faces(HeldOut):
+class Faces(DrawnHeldOut):
     """See `HeldOut`; a face is drawn when it is first used."""
 
     measures: tuple[str, ...] = (
@@ -73,25 +69,19 @@ class Faces(HeldOut):
         "excluded",
     )
     read: tuple[str, ...] = ("maps", "frechet", "attributes", "cleanness", "alternatives")
-    network = "the drawing features"
+    large_measures = ("eyes", "stripes")
 
     def __init__(self, config: DataConfig):
-        check_drawn(config)
+        super().__init__(config)
         if unknown := sorted(config.leading.keys() - ATTRIBUTES.keys()):
             raise ValueError(f"Faces have no attributes {unknown} to lead with; they have {', '.join(ATTRIBUTES)}.")
         for name, value in config.leading.items():
             if value not in ATTRIBUTES[name]:
                 raise ValueError(f"Faces have no {value!r} as {name}; lead with one of {', '.join(ATTRIBUTES[name])}.")
-        self._config, self._size = config, config.image_size
-        if self._size == LARGE_SIZE:
-            self.measures, self.read = ((*groups, *LARGE_MEASURES) for groups in (self.measures, self.read))
         self._frequencies = Frequencies(config.leading)
         self._named: Collection[str] = CAPTION_ATTRIBUTES  # attributes with captions of their own
         self._drawn: dict[int, HeldOutFace] = {}
         self._parsed: tuple[np.ndarray | None, list[Parsed]] = (None, [])
-
-    def __len__(self) -> int:
-        return self._config.count
 
     def __getitem__(self, index: int) -> HeldOutFace:
         if index not in self._drawn:
@@ -133,11 +123,6 @@ class Faces(HeldOut):
         if name == "sketch":
             return Image.fromarray(255 * edges(self[source].image).astype(np.uint8))
         return Image.fromarray(self[source].maps[name] if name in MAPS else self[source].image)
-
-    @functools.cached_property
-    def features(self) -> FeatureNetwork:
-        """See `HeldOut`."""
-        return drawing_features()
 
     def compared(self) -> np.ndarray:
         """See `HeldOut`: other faces of the same kind."""

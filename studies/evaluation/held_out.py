@@ -1,5 +1,6 @@
 """Interface of held-out pictures: conditions of experts, and measures of samples."""
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from mcdm_core.conditions.encoder import Encoder
 from mcdm_core.expert.condition import Condition
 
-from ..metrics import FeatureNetwork
+from ..metrics import FeatureNetwork, drawing_features
 from .config import DataConfig, Setting
 
 Tile = Image.Image | str
@@ -95,27 +96,48 @@ class HeldOut(ABC):
         """
 
 
+class DrawnHeldOut(HeldOut):
+    """Drawn pictures, see `HeldOut`.
+
+    Attributes:
+        large_measures: Additional groups of measures for pictures of 256 pixels.
+
+    Raises:
+        ValueError: They have no number, or a size that no reader takes; one sentence says what to do.
+    """
+
+    large_measures: tuple[str, ...]
+    network = "the drawing features"
+
+    def __init__(self, config: DataConfig):
+        if config.count < 1:
+            raise ValueError(
+                f"Expected the count of held-out {config.kind} in [data] and found none; add one, 300 say."
+            )
+        if config.image_size not in (SIZE, LARGE_SIZE):
+            raise ValueError(
+                f"Held-out {config.kind} are drawn and read at {SIZE} or {LARGE_SIZE} pixels, not at "
+                f"{config.image_size}; set image_size in [data] to one of these."
+            )
+        self._config, self._size = config, config.image_size
+        if self._size == LARGE_SIZE:
+            self.measures, self.read = ((*groups, *self.large_measures) for groups in (self.measures, self.read))
+
+    def __len__(self) -> int:
+        return self._config.count
+
+    @functools.cached_property
+    def features(self) -> FeatureNetwork:
+        """See `HeldOut`."""
+        return drawing_features()
+
+
 def asked(setting: Setting | None, name: str, count: int, held_out: HeldOut) -> list[int] | None:
     """Index of each sample's source picture for the condition `name`; None if it wasn't requested, or is excluded."""
     if setting is None:
         return list(range(count))
     shifts = [term.shift for term in setting.terms if name in term.condition and term.weight > 0]
     return held_out.sources(shifts[0], range(count)) if shifts else None
-
-
-def check_drawn(config: DataConfig) -> None:
-    """Refuse drawn pictures without a number, or of sizes that no reader takes.
-
-    Raises:
-        ValueError: One sentence says what to do.
-    """
-    if config.count < 1:
-        raise ValueError(f"Expected the count of held-out {config.kind} in [data] and found none; add one, 300 say.")
-    if config.image_size not in (SIZE, LARGE_SIZE):
-        raise ValueError(
-            f"Held-out {config.kind} are drawn and read at {SIZE} or {LARGE_SIZE} pixels, not at {config.image_size}; "
-            "set image_size in [data] to one of these."
-        )
 
 
 def compared_seeds(config: DataConfig) -> range:

@@ -12,17 +12,14 @@ from mcdm_core.expert.condition import Condition
 from ..data.animals import ANIMALS, TRAINING_DRAWINGS, draw_animal, stand_before
 from ..data.landscape_captions import landscape_caption
 from ..data.landscapes import ATTRIBUTES, IMAGE_SIZE, Landscape, draw_landscape, render_landscape
-from ..metrics import FeatureNetwork, drawing_features, right_answers, stripes
+from ..metrics import right_answers, stripes
 from .animals import read_animals
 from .config import DataConfig, Setting
 from .detail import measure_detail
-from .held_out import LARGE_SIZE, HeldOut, Tile, asked, check_drawn, compared_seeds
+from .held_out import DrawnHeldOut, Tile, asked, compared_seeds
 from .landscape_parser import parse_landscape
 from .ring import ring_share
 from .whole_animals import NOT_WHOLE, read_states
-
-LARGE_MEASURES = ("ring", "stripes", "detail", "whole")
-"""Additional groups of measures for pictures of 256 pixels."""
 
 
 @dataclass(frozen=True)
@@ -55,22 +52,16 @@ def render_scene(seed: int, size: int = IMAGE_SIZE) -> np.ndarray:
     return stand_before(animal, render_landscape(scene.landscape, size))
 
 
-class Scenes(HeldOut):
+class Scenes(DrawnHeldOut):
     """See `HeldOut`."""
 
     measures: tuple[str, ...] = ("scene", "frechet")
     read = measures
-    network = "the drawing features"
+    large_measures = ("ring", "stripes", "detail", "whole")
 
     def __init__(self, config: DataConfig):
-        check_drawn(config)
-        self._config, self._size = config, config.image_size
-        if self._size == LARGE_SIZE:
-            self.measures, self.read = ((*groups, *LARGE_MEASURES) for groups in (self.measures, self.read))
+        super().__init__(config)
         self.scenes = [held_out_scene(config.seed + i) for i in range(config.count)]
-
-    def __len__(self) -> int:
-        return len(self.scenes)
 
     @functools.cached_property
     def images(self) -> np.ndarray:
@@ -88,11 +79,6 @@ class Scenes(HeldOut):
     def tile(self, name: str, source: int) -> Tile:
         """See `HeldOut`."""
         return self.scenes[source].animal if name == "class" else self.scenes[source].caption
-
-    @functools.cached_property
-    def features(self) -> FeatureNetwork:
-        """See `HeldOut`."""
-        return drawing_features()
 
     def compared(self) -> np.ndarray:
         """See `HeldOut`: drawings of other scenes."""
