@@ -77,10 +77,21 @@ def _sample_part(
 
 def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range, *scores: LiftScores) -> Tensor:
     noise = start_noise(terms[0].expert, indices, setting.candidate)
+    generator = _generator(_NOISE_SEED + indices.start + setting.candidate * _NEXT_CANDIDATE)
+    if setting.joint:
+        return sample_joint(terms, noise, str(setting.steps), setting.joint, generator, setting.eta)
     sampler: Sampler = functools.partial(sample_ddim, eta=setting.eta)
     if setting.logic:
         sampler = functools.partial(sample_logic, logic=setting.logic)
-    return _sample(setting, terms, noise, indices, sampler, *scores)
+    return sample_product(
+        terms,
+        noise,
+        str(setting.steps),
+        sampler=sampler,
+        generator=generator,
+        rule=RULES[setting.rule],
+        settings=(setting.passes, *scores),
+    )
 
 
 def _sample_chosen(setting: Setting, terms: Sequence[Term], indices: range) -> Tensor:
@@ -94,28 +105,6 @@ def _sample_chosen(setting: Setting, terms: Sequence[Term], indices: range) -> T
         scores.append(of_run.of(drawn))
     best = [int(choose(of_picture, 1)) for of_picture in torch.stack(scores, dim=1)]
     return torch.stack([candidates[candidate][picture] for picture, candidate in enumerate(best)])
-
-
-def _sample(
-    setting: Setting,
-    terms: Sequence[Term],
-    noise: Tensor,
-    indices: range,
-    sampler: Sampler,
-    *scores: LiftScores,
-) -> Tensor:
-    generator = _generator(_NOISE_SEED + indices.start + setting.candidate * _NEXT_CANDIDATE)
-    if setting.joint:
-        return sample_joint(terms, noise, str(setting.steps), setting.joint, generator, setting.eta)
-    return sample_product(
-        terms,
-        noise,
-        str(setting.steps),
-        sampler=sampler,
-        generator=generator,
-        rule=RULES[setting.rule],
-        settings=(setting.passes, *scores),
-    )
 
 
 def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range) -> list[Term]:
