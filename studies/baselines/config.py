@@ -6,12 +6,9 @@ from pathlib import Path
 from mcdm_core.training.config import DataConfig, OptimizerConfig, ReportConfig, build_sections, read_toml
 from mcdm_core.training.expert.checks import check_trained
 
-from ..data.faces import IMAGE_SIZE
+from ..data.faces import IMAGE_SIZE, MAPS
 from ..training.sets import check_sets
 from .generator import GeneratorConfig
-
-MAPS = ("hair", "skin")
-"""The maps of drawn faces, in the order of a GAN's channels."""
 
 MAX_SCALES = 4  # 64 pixels, halved three times and then by three strided convolutions, leave one
 

@@ -17,6 +17,8 @@ from dicebear import Avatar, Style
 
 from .foreground import render, to_hex
 
+MAPS = ("hair", "skin")
+"""The maps that can be drawn of a face, in the order of a GAN's channels."""
 IMAGE_SIZE = 64
 DRAWING_VERSION = 2  # counts changes to the drawing of faces; sets of earlier versions are not used
 CANVAS = 768  # side of the style's canvas, in its own units

@@ -11,10 +11,10 @@ import numpy as np
 
 from ..data.captions import caption
 from ..data.face_parser import read_colors
-from ..data.faces import ATTRIBUTES, Frequencies, draw_face, render_face
+from ..data.faces import ATTRIBUTES, MAPS, Frequencies, draw_face, render_face
 from ..metrics import right_answers
 from .config import DataConfig, Setting
-from .faces import MAPS, Faces, HeldOutFace
+from .faces import Faces, HeldOutFace
 
 COLORS = ("hair_color", "skin_color", "background")
 

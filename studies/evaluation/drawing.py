@@ -27,9 +27,9 @@ from mcdm_core.sampling.logic import sample_logic
 from mcdm_core.sampling.types import Sampler
 
 from ..baselines import load_gan
+from ..data.faces import MAPS
 from ..vaes import vae_of
 from .config import BATCH, NOT, NOTHING, Setting, TermConfig
-from .faces import MAPS
 from .held_out import HeldOut
 from .jobs import Job, Samples, parts_of
 from .joint import sample_joint

@@ -14,7 +14,7 @@ from mcdm_core.expert.condition import Condition
 
 from ..data.captions import caption
 from ..data.face_parser import Parsed, parse_face
-from ..data.faces import ATTRIBUTES, Face, Frequencies, draw_face, render_face
+from ..data.faces import ATTRIBUTES, MAPS, Face, Frequencies, draw_face, render_face
 from ..metrics import (
     f1_score,
     flat_noise,
@@ -31,7 +31,6 @@ from .held_out import LARGE_SIZE, DrawnHeldOut, Tile, as_floats, asked, compared
 from .mouth import read_mouths
 from .similarity import measure_edges, measure_similarity
 
-MAPS = ("hair", "skin")
 CAPTION_ATTRIBUTES = ("hair_color", "skin_color", "background", "mouth")
 """Attributes that maps leave open, so that a caption beside them can decide them."""
 

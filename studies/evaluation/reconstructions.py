@@ -19,10 +19,11 @@ from mcdm_core.training.autoencoder.report import peak_signal_to_noise, reconstr
 from mcdm_core.training.config import DataConfig
 
 from ..data.face_parser import parse_face
+from ..data.faces import MAPS
 from ..data.landscapes import ATTRIBUTES
 from ..metrics import right_answers
 from ..training.mixture_kind import drawings_of
-from .faces import MAPS, measure_cleanness, measure_maps
+from .faces import measure_cleanness, measure_maps
 from .landscape_parser import parse_landscape
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from mcdm_core.checkpoints import load_expert
 from mcdm_core.cli.demo import CAPTIONS, WEIGHTS
 from mcdm_core.expert.expert import Expert
 
+from ..data.faces import MAPS
 from .faces import caption_term, face_map, map_term
 from .runs import Cell, Run, at_most, drawn_grid
 
@@ -16,7 +17,6 @@ STEPS = 25
 SEEDS = (0, 1, 2)
 TILE = 192
 PIXELS = Path(__file__).parents[1] / "networks" / "pixels"
-MAPS = ("hair", "skin")
 MAPS_END = 0.8  # from there on the caption's expert finishes alone, and no VAE is asked
 COLUMNS = (
     "hair map",

@@ -20,7 +20,7 @@ from mcdm_core.training.dual_encoder.embeddings import check_text_encoder, load_
 
 from ..data.captions import ATTRIBUTE_NAMES, caption
 from ..data.drawn_set import Drawings, channels_first, size_suffix
-from ..data.faces import DRAWING_VERSION, IMAGE_SIZE, Frequencies, draw_face, render_face
+from ..data.faces import DRAWING_VERSION, IMAGE_SIZE, MAPS, Frequencies, draw_face, render_face
 from .drawn_kind import CaptionConditions, Conditioning, DrawnKind
 from .face_pairs import draw_pairs
 from .sets import PictureSets
@@ -136,7 +136,7 @@ def _sketch_of(image: np.ndarray) -> np.ndarray:
 
 def face_drawings(data: DataConfig, size: int = IMAGE_SIZE) -> Drawings:
     """Drawings of a set of faces: pictures, and the maps among the modalities, each uint8, (size, size)."""
-    maps = tuple(m for m in data.modalities if m in ("hair", "skin"))
+    maps = tuple(m for m in data.modalities if m in MAPS)
     leading = "_".join(f"{k}-{v}" for k, v in sorted(data.leading.items())) or "uniform"
     if data.share != Frequencies.share:
         leading += f"_{data.share:g}"
