@@ -56,10 +56,12 @@ class Schedule(io.ComfyNode):
     validate_inputs = classmethod(Validation("experts", check_schedule))
 
     @classmethod
-    def execute(cls, experts: Experts, weight_curve: str, **window: Any) -> io.NodeOutput:
+    def execute(cls, experts: Experts, sigma_start: float, sigma_end: float, weight_curve: str) -> io.NodeOutput:
         """Set the schedule."""
         *before, last = experts
-        return io.NodeOutput((*before, replace(last, weight_curve=parse_curve(weight_curve), **window)))
+        curve = parse_curve(weight_curve)
+        last = replace(last, sigma_start=sigma_start, sigma_end=sigma_end, weight_curve=curve)
+        return io.NodeOutput((*before, last))
 
 
 class Passes(io.ComfyNode):

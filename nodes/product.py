@@ -237,10 +237,18 @@ class KSampler(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, experts: Experts, seed: int, latent_image: dict, scores: bool = False, **how: Any
+        cls,
+        experts: Experts,
+        seed: int,
+        steps: int,
+        sampler_name: str,
+        scheduler: str,
+        latent_image: dict,
+        denoise: float,
+        scores: bool = False,
     ) -> io.NodeOutput:
-        """Sample, as KSampler's other widgets say."""
-        widgets = Widgets(**how)
+        """Sample."""
+        widgets = Widgets(steps, sampler_name, scheduler, denoise)
         warn_of_sampler(experts, widgets)
         return io.NodeOutput(sample(ProductGuider(experts, scores=scores), seed, widgets, latent_image))
 
