@@ -74,6 +74,10 @@ class Worker:
 
         return os.getpid()
 
+    def hello(self) -> dict:
+        """See `Engine.hello`; a method of its own, as a ComfyUI with another version of the pack asks it first."""
+        return self._engine.hello()
+
     def call(self, method: str, *args: Any) -> dict:
         """See `Engine.call`."""
         return self._engine.call(method, *args)
@@ -193,12 +197,9 @@ def _first_answer(ray: Any, handle: Any) -> dict[str, Any]:
         ValueError: If it doesn't start.
     """
     try:
-        answer = ray.get(handle.call.remote("hello"), timeout=START_SECONDS)
+        return ray.get(handle.hello.remote(), timeout=START_SECONDS)
     except ray.exceptions.RayError as error:
         raise ValueError(f"Expected ComfyUI to start and it didn't: {error}") from error
-    if "refused" in answer:
-        raise ValueError(f"Expected ComfyUI to start and it didn't: {answer['refused']}")
-    return answer
 
 
 def _joined(address: str, node: subprocess.Popen | None) -> Any:

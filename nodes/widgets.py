@@ -1,4 +1,4 @@
-"""The sockets of this pack, and inputs that several nodes have: KSampler's with its defaults, an expert's numbers."""
+"""The sockets of this pack, and what several nodes have: KSampler's inputs, an expert's numbers, encoders' outputs."""
 
 import comfy.samplers
 from comfy_api.latest import io

@@ -60,7 +60,7 @@ def write_state(path: str | os.PathLike, state: Mapping[str, Any]) -> None:
         try:
             torch.save(state, file)
         except RuntimeError as error:  # about the position in the file, in place of the reason of a failure
-            raise error.__context__ or error from None
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 def write_array(path: str | os.PathLike, array: np.ndarray) -> None:

@@ -92,7 +92,8 @@ class WorkerCall:
         self.worker = worker
         self.actor = actor
         self.method = method
-        self.ref = actor.call.remote(method, *args)
+        # Workers of any version are asked hello, by which another version is refused.
+        self.ref = actor.hello.remote() if method == "hello" else actor.call.remote(method, *args)
 
 
 Then = Callable[[dict[str, Any]], "WorkerCall | None"]

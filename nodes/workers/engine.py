@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import comfy.model_management
@@ -58,7 +57,7 @@ class Engine:
 
     def call(self, method: str, *args: Any) -> Answer:
         """The answer of one of the methods below; {"refused": sentence} on any error."""
-        return _answered(partial(getattr(self, method), *args))
+        return _answered(lambda: getattr(self, method)(*args))
 
     def hello(self) -> Answer:
         """Versions and device of this worker."""

@@ -1,12 +1,12 @@
 """The networks of a product's experts, asked in ComfyUI's batches and on their own devices.
 
-`LocalNetworks` sorts requests by device and MODEL, and makes batches of those to one MODEL, each a call of ComfyUI's.
+`NetworksOfRun` sorts requests by device and MODEL, and makes batches of those to one MODEL, each a call of ComfyUI's.
 One question goes this way, from the core to a network:
 
 1. `mcdm_core.product.evaluate` asks `_NetworksAtPoint.ask` (`product.py`) for what the plan takes, in which a null that
    experts share stands once;
-2. `LocalNetworks.requests` makes requests of it, and adds the null of a MODEL that reads it beside its condition;
-3. those to experts on workers go to them; `LocalNetworks.predict` sorts the others by the MODEL in whose batch they are
+2. `NetworksOfRun.requests` makes requests of it, and adds the null of a MODEL that reads it beside its condition;
+3. those to experts on workers go to them; `NetworksOfRun.predict` sorts the others by the MODEL in whose batch they are
    asked (`asked_with`) and by device, and `Devices.run` asks devices side by side;
 4. `_predict_on_device` takes each MODEL's x and σ in its own form, and splits its requests (`_batches`);
 5. `_predict_batch` has `SharedNetworks.in_one_pass` (`weights/clones.py`) put the weights in place, adapters by rows; a
@@ -44,8 +44,8 @@ logger = logging.getLogger(__name__)
 OptionsOf = Mapping[ModelPatcher, dict[str, Any]]
 
 
-@dataclass(eq=False)
-class LocalNetworks:
+@dataclass(eq=False, repr=False)
+class NetworksOfRun:
     """The networks of a run: which predictions are asked of the experts, and the answers of those that are here.
 
     Attributes:

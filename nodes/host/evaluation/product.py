@@ -22,12 +22,12 @@ from ..chain.attachments import CFG_HOOKS
 from ..spaces.joint_sample import JointState
 from ..spaces.refusals import check_guidance
 from .cfg_hooks import CfgHooks, Own
-from .networks import LocalNetworks
+from .networks import NetworksOfRun
 from .noise_levels import FormOf, align
 from .requests import NEGATIVE, POSITIVE, ROLES, ModelPoint, Observer, Workers
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ProductOfRun:
     """The product of one run.
 
@@ -42,7 +42,7 @@ class ProductOfRun:
         separate: Gives separate predictions their coefficients, within `separately`; None for the product.
     """
 
-    networks: LocalNetworks
+    networks: NetworksOfRun
     form_of: FormOf
     state: JointState
     planner: Planner[Plan]
@@ -137,7 +137,7 @@ class ProductOfRun:
         return self.spaces.framed(self.reference, values)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _NetworksAtPoint:
     """The networks of a product, asked about one sample at one noise level; workers run while networks here do.
 

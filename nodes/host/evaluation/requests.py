@@ -1,4 +1,4 @@
-"""Requests to experts: by names that ComfyUI knows them by, to networks here or on workers, and seen by observers."""
+"""Requests to experts, by names that ComfyUI knows them by, which observers see; and the workers that answer some."""
 
 from __future__ import annotations
 

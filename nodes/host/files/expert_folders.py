@@ -89,6 +89,7 @@ def vae_path(name: str) -> Path | None:
     key = metadata_of(name).vae
     if key is None:
         return None
+    # Those among ComfyUI's VAEs that may have been trained by this pack.
     names = [each for each in folder_paths.get_filename_list(VAE_FOLDER) if each.endswith(".safetensors")]
     paths = [folder_paths.get_full_path(VAE_FOLDER, each) for each in names]
     return find_vae_of(expert_path(name), key, [path for path in paths if path is not None])

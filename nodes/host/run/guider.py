@@ -23,7 +23,7 @@ from ..chain.attachments import delegate_hooked, null_is_read, separate_hooked, 
 from ..chain.expert_chain import Conds, Experts
 from ..comfyui.latents import pack, parts_of, without_time_axis
 from ..comfyui.page import refusals_at_experts
-from ..evaluation.networks import LocalNetworks
+from ..evaluation.networks import NetworksOfRun
 from ..evaluation.noise_levels import align_levels, form_of
 from ..evaluation.product import ProductOfRun
 from ..evaluation.requests import Observer, conditionings_on, conds_of
@@ -246,7 +246,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         if len(plan.shapes) > 1:
             check_packed(self.experts, conds)
         options = {other.patcher: other.model_options for other in models.others}
-        networks = LocalNetworks(self.experts, conds, options, models.shared, models.devices)
+        networks = NetworksOfRun(self.experts, conds, options, models.shared, models.devices)
         methods = plan.planner.methods if scores is None else Methods([*plan.planner.methods, scores])
         self.product = ProductOfRun(networks, plan.form_of, plan.state, plan.planner, methods, models.workers)
         if self.observer is not None:

@@ -1,4 +1,4 @@
-"""What a run is given, the workers that are told of it, and one MODEL of it with all that is attached to it."""
+"""What a run is given, and one MODEL of it with all that is attached to it."""
 
 from __future__ import annotations
 

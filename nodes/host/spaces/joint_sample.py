@@ -117,7 +117,7 @@ class JointState:
 
 
 class _Around:
-    """Has the attributes of another object, but for those that it has itself.
+    """Around a sampler or guider of several spaces: has its attributes, but for those that it has itself.
 
     Args:
         inside: The other object.

@@ -19,7 +19,7 @@ from .patched_pass import Patch, PatchedPass, float_type
 _CONVOLUTIONS = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class LowRank:
     """Adds the LoRAs of one MODEL to rows of a linear or convolutional layer's output.
 
