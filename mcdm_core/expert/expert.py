@@ -56,7 +56,7 @@ class Expert:
     load_vae: Callable[[], Autoencoder] | None = None
 
     def __post_init__(self) -> None:
-        self.metadata = self.metadata or {}
+        self.metadata = self.metadata or {}  # None, too, is taken for none
 
     def __repr__(self) -> str:
         return f"Expert({self.name!r}, {self.image_size} px, {self.prediction.name}-prediction)"

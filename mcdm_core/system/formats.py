@@ -59,7 +59,7 @@ def write_state(path: str | os.PathLike, state: Mapping[str, Any]) -> None:
     with writing(path) as file:
         try:
             torch.save(state, file)
-        except RuntimeError as error:  # about the position in the file, in place of the reason of a failure
+        except RuntimeError as error:  # torch's own, about the position in the file, hides why a write failed
             raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ BIAS = "product-bias"
 VAE = "vae"
 PREVIEW = "preview"
 SHEET = "sheet"
+MODULES = {BIAS: "bias", VAE: "reconstructions", PREVIEW: "preview", SHEET: "sheet"}  # whose `main` is that command
 MOST_WORKERS = 61  # the most processes of a pool on Windows
 EXAMPLE = """examples:
   python -m studies evaluate studies/configs/evaluate/maps256.toml
@@ -38,11 +40,9 @@ EXAMPLE = """examples:
 
 def main(argv: Sequence[str]) -> int:
     """`python -m studies evaluate CONFIG`: sample held-out conditions, measure what the pictures show."""
-    if argv and argv[0] in (BIAS, VAE, PREVIEW, SHEET):
-        from . import bias, preview, reconstructions, sheet
-
-        mains = {BIAS: bias.main, VAE: reconstructions.main, PREVIEW: preview.main, SHEET: sheet.main}
-        return mains[argv[0]](argv[1:])
+    if argv and argv[0] in MODULES:
+        command: Callable[[Sequence[str]], int] = import_module(f".{MODULES[argv[0]]}", __package__).main
+        return command(argv[1:])
     parser = argparse.ArgumentParser(
         prog="python -m studies evaluate",
         description=main.__doc__,

@@ -1,4 +1,4 @@
-"""Interface of held-out pictures: conditions of experts, and measures of samples."""
+"""Interface of held-out pictures: conditions of experts, and measures of samples; and the base of drawn ones."""
 
 import functools
 from abc import ABC, abstractmethod
@@ -98,6 +98,9 @@ class HeldOut(ABC):
 
 class DrawnHeldOut(HeldOut):
     """Drawn pictures, see `HeldOut`.
+
+    Args:
+        config: The section [data]: kind, seed, number and size.
 
     Attributes:
         large_measures: Additional groups of measures for pictures of 256 pixels.

@@ -100,6 +100,21 @@ def test_a_disk_that_becomes_full_in_the_middle_is_said_to_be(name, tmp_path, mo
     assert os.listdir(tmp_path) == []
 
 
+class Unwritable:
+    def __reduce__(self):
+        raise RuntimeError("can't allocate memory")
+
+
+def test_a_failure_is_not_taken_for_what_was_handled_before(tmp_path):
+    """The state of a cancelled run is written while its cancellation is handled."""
+    try:
+        raise ValueError("cancelled")
+    except ValueError:
+        with pytest.raises(RuntimeError, match="can't allocate memory"):
+            write_state(tmp_path / "state.pt", {"network": Unwritable()})
+    assert os.listdir(tmp_path) == []
+
+
 def test_an_interruption_leaves_what_was_there(tmp_path):
     path = tmp_path / "text.md"
     path.write_text("before")
