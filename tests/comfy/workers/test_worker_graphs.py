@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ...support.watchdog import PATIENCE
-from ..support.server.posts import posted, prompt_node
+from ..support.server.posts import faults_of, posted, prompt_node, shown
 from ..support.server.workers import NO_RAY, copy_models, joined_cluster, on_worker
 from .test_workers import assert_same, checkpoints, expert, runner, small  # noqa: F401 — a fixture
 
@@ -126,7 +126,7 @@ def test_it_is_validated_there(cluster, said, monkeypatch):
     assert re.search("a worker three .* found none; start", said(nobody))
 
 
-def test_a_worker_that_does_not_answer_is_left_to_the_run(cluster, said, monkeypatch):
+def test_a_worker_that_does_not_answer_is_left_to_the_run(cluster, host, runner, monkeypatch):  # noqa: F811
     """Three experts of it wait no longer than one: until the same moment."""
     check = importlib.import_module(NODE)
     within, deadlines = check._within, []
@@ -144,7 +144,7 @@ def test_a_worker_that_does_not_answer_is_left_to_the_run(cluster, said, monkeyp
     process = cluster.process("one")
     process.suspend()
     try:
-        assert said(prompt) is True
+        assert not faults_of(host, shown(behind(prompt, "11"), "11"))
     finally:
         process.resume()
     assert len(deadlines) == 3
