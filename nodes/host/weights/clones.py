@@ -5,7 +5,6 @@ MODELs that differ in adapters alone add them to their own rows; for others, the
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, TypeVar
@@ -20,9 +19,8 @@ from .differences import memory_of_clones, same_objects
 from .exchange import SharedNetwork
 from .exchange_classic import ClassicNetwork
 from .exchange_dynamic import DynamicNetwork
-from .row_adapters import PassGivenUpError, RowAdapters
-
-logger = logging.getLogger(__name__)
+from .patched_pass import NotAddedError
+from .row_adapters import RowAdapters
 
 Result = TypeVar("Result")
 
@@ -138,7 +136,7 @@ class SharedNetworks:
         try:
             with adapters.adding(patchers):
                 return make(adapters.with_row_owners(options, patchers))
-        except PassGivenUpError:
+        except NotAddedError:
             undo()
             drop_prefetched(patchers[0].model)  # of the pass that was given up
             return None
@@ -151,7 +149,7 @@ class SharedNetworks:
             try:
                 with adapters.adding([patcher]):
                     return function()
-            except PassGivenUpError:  # from now on this MODEL's weights are exchanged
+            except NotAddedError:  # from now on this MODEL's weights are exchanged
                 self.activate(patcher)
         return function()
 

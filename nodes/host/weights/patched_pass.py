@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import comfy.lora
@@ -12,6 +11,7 @@ from comfy.weight_adapter import WeightAdapterBase
 from torch import Tensor, nn
 
 from ..comfyui.cores import outside_memory_graph
+from ..comfyui.network_calls import holding
 
 _PLAIN = (bool, int, float, complex, str, torch.dtype, torch.device, type(None))
 
@@ -19,7 +19,7 @@ Patch = tuple[float, Any, float, Any, Any]  # ComfyUI's: strength, difference, f
 
 
 class NotAddedError(Exception):
-    """A MODEL's patches can't be added to some rows of a layer, or were not; its weights have to be exchanged."""
+    """A MODEL's patches can't be added to some rows of a layer, or were not; its pass counts for nothing."""
 
 
 class PatchedPass:
@@ -51,27 +51,16 @@ class PatchedPass:
         if any(_share_memory(given, output) for given in tensors_in((*args, *kwargs.values()))):
             raise NotAddedError(f"{type(module).__name__} writes into what it is given, and can't be run twice.")
         args, kwargs = _of_rows(args, rows), {name: _of_rows(value, rows) for name, value in kwargs.items()}
-        with self._patched(module):
+        functions = {}
+        for name, function in self._functions.items():
+            function.used = False
+            functions[f"{name}_function"] = [*getattr(module, f"{name}_function"), function]
+        with holding(vars(module), functions):
             answer = module.forward(*args, **kwargs)
         if not all(function.used for function in self._functions.values()):
             raise NotAddedError(f"{type(module).__name__} doesn't fetch its weights as ComfyUI's layers do.")
         output[rows] = answer
         return output
-
-    @contextmanager
-    def _patched(self, module: nn.Module) -> Iterator[None]:
-        before = dict(vars(module))
-        for name, function in self._functions.items():
-            function.used = False
-            vars(module)[f"{name}_function"] = [*getattr(module, f"{name}_function"), function]
-        try:
-            yield
-        finally:
-            for name in (f"{name}_function" for name in self._functions):
-                if name in before:
-                    vars(module)[name] = before[name]
-                else:
-                    del vars(module)[name]
 
 
 class _PatchFunction:

@@ -33,11 +33,7 @@ class Way(Enum):
     EXCHANGED = "have their weights exchanged"
 
 
-class PassGivenUpError(Exception):
-    """Adapters weren't added to the rows of a pass, which counts for nothing; the way is another from now on."""
-
-
-class _RowsUnknownError(Exception):
+class _RowsUnknownError(NotAddedError):
     """A layer's rows can't be matched to the MODELs that share a pass."""
 
 
@@ -64,7 +60,7 @@ class _Seen:
 
     Attributes:
         is_called: Whether the network was called; ComfyUI skips it outside its conditionings' timestep ranges.
-        called: The modules with watched layers in them that were called.
+        called: The watched layers that were called, and the modules with watched layers in them that were.
         misfit: A layer that was not given a row for each of the batch; "" if all were.
     """
 
@@ -144,7 +140,8 @@ class RowAdapters:
             patchers: The MODELs. The owners of the rows of several are known within `with_row_owners`.
 
         Raises:
-            PassGivenUpError: If adapters were not added, or a layer's input doesn't have the rows of several MODELs.
+            NotAddedError: If adapters were not added, or a layer's input doesn't have the rows of several MODELs; the
+                way is another from now on.
         """
         before, seen = self._owners, _Seen()
         self._seen = seen
@@ -157,11 +154,8 @@ class RowAdapters:
             if missed := [layer.path for layer in self._layers if layer.is_missed(seen.called)]:
                 raise NotAddedError(f"{', '.join(missed)} is read without being called.")
         except NotAddedError as error:
-            self._go_on(Way.EXCHANGED, str(error))
-            raise PassGivenUpError from error
-        except _RowsUnknownError as error:
-            self._go_on(Way.ALONE, str(error))
-            raise PassGivenUpError from error
+            self._go_on(Way.ALONE if isinstance(error, _RowsUnknownError) else Way.EXCHANGED, str(error))
+            raise
         finally:
             self._owners = before
         if seen.misfit:
@@ -213,7 +207,7 @@ class RowAdapters:
                 return output
             if owners.is_mixed or owners.rows is not None:
                 self._check(layer, owners, (*args, *kwargs.values()), output)
-            layer.is_called = True
+            self._seen.called.add(module)
             if not args:
                 raise NotAddedError(f"{layer.path} is given its input by name.")
             for rows, patcher in owners.parts:

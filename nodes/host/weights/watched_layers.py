@@ -35,7 +35,6 @@ class WatchedLayer:
         module: The layer.
         parents: The modules that contain it, see `parents_of`.
         additions: The adapter of each MODEL.
-        is_called: Whether it was called since `watch`, so that its adapters were added.
         sizes: The numbers of rows that the first dimension of its input has matched so far.
     """
 
@@ -43,7 +42,6 @@ class WatchedLayer:
     module: nn.Module
     parents: frozenset[nn.Module]
     additions: dict[ModelPatcher, Addition]
-    is_called: bool = False
     sizes: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -51,8 +49,8 @@ class WatchedLayer:
         self._watched = vars(self.module)["_parameters"] = _Parameters(self._own)
 
     def watch(self) -> None:
-        """Forget earlier calls of the layer and lookups of its weights."""
-        self.is_called = self._watched.are_read = False
+        """Forget earlier lookups of the layer's weights."""
+        self._watched.are_read = False
 
     def is_missed(self, called: set[nn.Module]) -> bool:
         """Whether the network may have used its weights since `watch` without adding its adapters.
@@ -62,10 +60,10 @@ class WatchedLayer:
         and reading the weight of a layer that is also called in the same pass, which counts as added.
 
         Args:
-            called: The modules that were called since `watch`.
+            called: The modules that were called since `watch`; the layer itself if its adapters were added.
         """
-        can_tell = "weight" in self._watched
-        return not self.is_called and (self._watched.are_read or not can_tell) and not called.isdisjoint(self.parents)
+        unread = "weight" in self._watched and not self._watched.are_read
+        return not (unread or self.module in called or called.isdisjoint(self.parents))
 
     def leave(self) -> None:
         """Give the module back its own dictionary of parameters, with the current ones in it."""
