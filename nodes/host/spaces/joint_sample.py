@@ -178,15 +178,16 @@ class JointSampler(_Around):
 
         def report(step: int, denoised: Tensor, x: Tensor, total: int) -> None:
             if callback is not None:
-                callback(step, self._reference_part(denoised, noise), self._reference_part(x, noise), total)
+                callback(step, self._reference_part(denoised), self._reference_part(x), total)
 
-        guider = JointGuider(model_wrap, state, self._ahead, noise.ndim)
+        guider = JointGuider(model_wrap, state, self._ahead)
         packed = self._noise_scale * joint.pack(noises)
         made = self._inside.sample(guider, sigmas, extra_args, report, packed, joint.pack(divided), mask, disable_pbar)
-        return self._reference_part(made, noise)
+        return self._reference_part(made)
 
-    def _reference_part(self, packed: Tensor, like: Tensor) -> Tensor:
-        return self._state.spaces.joint.unpack(packed)[0].reshape(like.shape)
+    def _reference_part(self, packed: Tensor) -> Tensor:
+        spaces = self._state.spaces
+        return spaces.framed(spaces.firsts[0].model, spaces.joint.unpack(packed)[0])
 
 
 class JointGuider(_Around):
@@ -194,21 +195,14 @@ class JointGuider(_Around):
 
     Args:
         guider: The guider, whose attributes this has, too.
-        state: The state of the run.
-        ahead: Gives the other spaces that have to be stepped from a noise level on, see `spaces_ahead`.
-        ndim: Number of dimensions of the reference's samples.
     """
-
-    def __init__(self, guider: Any, state: JointState, ahead: Callable[[NoiseLevel], list[int]], ndim: int):
-        super().__init__(guider, state, ahead)
-        self._ndim = ndim
 
     def __call__(self, x: Tensor, sigma: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Predict x0/κ of all parts of a joint sample, shape (B, 1, N); other arguments are for the guider."""
-        joint = self._state.spaces.joint
+        spaces, joint = self._state.spaces, self._state.spaces.joint
         parts = joint.unpack(x)
         self._state.parts[:] = parts
-        own = parts[0].unsqueeze(2) if self._ndim == 5 else parts[0]
+        own = spaces.framed(spaces.firsts[0].model, parts[0])
         combined = without_time_axis(self._inside(own, sigma, *args, **kwargs))
         carried = joint.from_reference(combined, self._ahead(NoiseLevel(sigma)))
         return joint.pack(

@@ -44,22 +44,19 @@ def space_indices(experts: Experts) -> list[int]:
 
 
 def _share_space(first: ExpertInput, second: ExpertInput) -> bool:
-    if not same_space(format_of(first.model), format_of(second.model)):
+    """Whether two experts are of one latent space: the same numbers stand for the same picture."""
+    one, other = format_of(first.model), format_of(second.model)
+    if one.latent_channels != other.latent_channels or one.latent_dimensions != other.latent_dimensions:
+        return False
+    if getattr(one, "vae_key", None) != getattr(other, "vae_key", None):
+        return False  # latents of different VAEs of this pack differ, though none of them are scaled
+    probe = torch.linspace(-1.0, 1.0, one.latent_channels).reshape(1, -1, *[1] * one.latent_dimensions)
+    if not torch.allclose(one.process_in(probe), other.process_in(probe), rtol=1e-4):
         return False
     networks = first.model.model, second.model.model
     if not all(isinstance(network, ExpertModel) and network.makes_pictures for network in networks):
         return True  # ComfyUI's models of pixels draw in any size, that of the LATENT
     return networks[0].image_size == networks[1].image_size
-
-
-def same_space(first: Any, second: Any) -> bool:
-    """Whether two latent formats are of one latent space: the same numbers stand for the same picture."""
-    if first.latent_channels != second.latent_channels or first.latent_dimensions != second.latent_dimensions:
-        return False
-    if getattr(first, "vae_key", None) != getattr(second, "vae_key", None):
-        return False  # latents of different VAEs of this pack differ, though none of them are scaled
-    probe = torch.linspace(-1.0, 1.0, first.latent_channels).reshape(1, -1, *[1] * (first.latent_dimensions))
-    return torch.allclose(first.process_in(probe), second.process_in(probe), rtol=1e-4)
 
 
 def space_name(patcher: ModelPatcher) -> str:
@@ -115,10 +112,8 @@ class RunSpaces:
         """The coder of each of several spaces, by the first VAE that an expert of it has; none in one."""
         if not self.are_several:
             return []
-        vaes: dict[int, Any] = {}
-        for index, expert in zip(self.indices, self._experts, strict=True):
-            if expert.vae is not None:
-                vaes.setdefault(index, expert.vae)
+        members = [*zip(self.indices, self._experts, strict=True)]
+        vaes = {index: expert.vae for index, expert in reversed(members) if expert.vae is not None}
         return [PictureCoder(vaes[index], format_of(first.model)) for index, first in enumerate(self.firsts)]
 
     @property
