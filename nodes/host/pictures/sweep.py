@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ....mcdm_core.pictures.files import write_picture
 from ....mcdm_core.sampling.sweep import Cell, Sweep, Swept, sweep_grid
-from ..chain.expert_chain import Experts
+from ..chain.expert_chain import ExpertInput, Experts
 from ..chain.titles import shown_names
 from ..comfyui.latents import concatenate, with_samples
 from ..comfyui.page import refusals_at_experts
@@ -55,58 +55,41 @@ def sample_sweep(
         ValueError: If some cell's experts cannot be combined, or the VAE doesn't fit; before any network is called.
     """
     check_vae(experts[0], vae, latent["samples"])
-    run = _Run(experts, sweep, widgets, latent)
-    run.check()
+    guider, cells = ProductGuider(sweep.as_swept(experts)), sweep.cells()  # of all cells, so that MODELs stay loaded
+    swept = guider.experts  # the guider may have put some on clones
+    _check_cells(guider, sweep, widgets, latent)
     warn_of_sampler(experts, widgets)
+    finished: dict[Cell, Tensor] = {}
     try:
-        run.sample()
+        report = latent_preview.prepare_callback(guider.model_patcher, len(cells) * widgets.steps)
+        for index, cell in enumerate(cells):
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            guider.experts = sweep.at(swept, cell)
+            callback = partial(_report_in_grid, report, index, len(cells))
+            finished[cell] = sample(guider, cell.seed, widgets, latent, callback)["samples"]
     except comfy.model_management.InterruptProcessingException:
-        if run.finished:  # a second cancel stops the decoding
-            _save(_grids(experts, sweep, run.finished, vae, reference), len(run.finished), len(sweep.cells()))
+        if finished:  # a second cancel stops the decoding
+            _save(_grids(experts, sweep, finished, vae, reference), len(finished), len(cells))
         raise
     # The batch indices are those of one cell.
     kept = {name: value for name, value in latent.items() if name != "batch_index"}
-    stacked = concatenate([run.finished[cell] for cell in sweep.cells()])
-    return with_samples(kept, stacked), to_image(_grids(experts, sweep, run.finished, vae, reference))
+    stacked = concatenate([finished[cell] for cell in cells])
+    return with_samples(kept, stacked), to_image(_grids(experts, sweep, finished, vae, reference))
 
 
-class _Run:
-    """The cells of a sweep, sampled by one guider, so that its MODELs stay loaded.
+def _check_cells(guider: ProductGuider, sweep: Sweep, widgets: Widgets, latent: dict[str, Any]) -> None:
+    """Refuse a sweep with a cell that could not be sampled; leaves the guider with the experts of one."""
+    swept = guider.experts
+    sweep.check(swept)
+    noise, _, ksampler = prepare(guider, sweep.seeds[0], widgets, latent)
 
-    Attributes:
-        finished: Latents of the finished cells.
-    """
+    def check(experts: Sequence[ExpertInput]) -> None:
+        guider.experts = tuple(experts)
+        guider.check_run(noise, ksampler.sigmas)
 
-    def __init__(self, experts: Experts, sweep: Sweep, widgets: Widgets, latent: dict[str, Any]):
-        self._guider = ProductGuider(sweep.as_swept(experts))
-        self._experts = self._guider.experts  # the guider may have put some on clones
-        self._sweep = sweep
-        self._widgets = widgets
-        self._latent = latent
-        self.finished: dict[Cell, Tensor] = {}
-
-    def check(self) -> None:
-        """Refuse a sweep with a cell that could not be sampled."""
-        self._sweep.check(self._experts)
-        noise, _, ksampler = prepare(self._guider, self._sweep.seeds[0], self._widgets, self._latent)
-        if len(ksampler.sigmas) == 0:
-            return
-        with refusals_at_experts(self._guider.node_of):
-            self._sweep.check_cells(self._experts, partial(self._check_experts, noise, ksampler.sigmas))
-
-    def _check_experts(self, noise: Tensor, sigmas: Tensor, experts: Experts) -> None:
-        self._guider.experts = experts
-        self._guider.check_run(noise, sigmas)
-
-    def sample(self) -> None:
-        """Sample all cells."""
-        cells = self._sweep.cells()
-        report = latent_preview.prepare_callback(self._guider.model_patcher, len(cells) * self._widgets.steps)
-        for index, cell in enumerate(cells):
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            self._guider.experts = self._sweep.at(self._experts, cell)
-            callback = partial(_report_in_grid, report, index, len(cells))
-            self.finished[cell] = sample(self._guider, cell.seed, self._widgets, self._latent, callback)["samples"]
+    if len(ksampler.sigmas) > 0:
+        with refusals_at_experts(guider.node_of):
+            sweep.check_cells(swept, check)
 
 
 def _report_in_grid(
