@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
@@ -11,8 +12,8 @@ from .host.chain import node_ids
 from .host.prompt.faults import check_value
 from .host.prompt.sampler_checks import check_logic_node
 from .host.prompt.validation import Validation
-from .host.samplers.ddim import ddim_sampler, spaced_sigmas
-from .host.samplers.logic import logic_sampler
+from .host.samplers.ddim import sample_comfy_ddim, spaced_sigmas
+from .host.samplers.logic import sample_comfy_logic
 from .host.spaces.joint_sample import ScaledNoise
 from .widgets import aliases, denoise_input, seed_input
 
@@ -94,7 +95,7 @@ class SamplerDDIM(io.ComfyNode):
     @classmethod
     def execute(cls, eta: float) -> io.NodeOutput:
         """Make the sampler."""
-        return io.NodeOutput(ddim_sampler(eta))
+        return io.NodeOutput(comfy.samplers.KSAMPLER(sample_comfy_ddim, extra_options={"eta": eta}))
 
 
 class RandomNoise(io.ComfyNode):
@@ -203,4 +204,4 @@ class LogicSampler(io.ComfyNode):
     def execute(cls, operation: str, sharpness: float, prior: float, largest: float) -> io.NodeOutput:
         """Make the sampler."""
         logic = Logic(operation=operation, sharpness=sharpness, excluded=prior, largest=largest)
-        return io.NodeOutput(logic_sampler(logic))
+        return io.NodeOutput(comfy.samplers.KSAMPLER(sample_comfy_logic, extra_options={"logic": logic}))

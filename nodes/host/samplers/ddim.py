@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import comfy.model_sampling
-import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
@@ -12,11 +11,6 @@ from ....mcdm_core import space_timesteps
 from ....mcdm_core.sampling import sample_ddim
 from ..evaluation.noise_levels import is_flow
 from .functions import SamplerCall, sampler_function
-
-
-def ddim_sampler(eta: float) -> comfy.samplers.KSAMPLER:
-    """A SAMPLER that steps with DDIM at this η."""
-    return comfy.samplers.KSAMPLER(sample_comfy_ddim, extra_options={"eta": eta})
 
 
 @sampler_function

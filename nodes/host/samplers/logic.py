@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-import comfy.samplers
 import torch
 from torch import Tensor
 
@@ -27,15 +26,6 @@ NO_EXPERTS = (
 )
 
 
-def logic_sampler(logic: Logic) -> comfy.samplers.KSAMPLER:
-    """A SAMPLER of AND, OR and NOT of experts.
-
-    Args:
-        logic: How densities are combined.
-    """
-    return comfy.samplers.KSAMPLER(sample_comfy_logic, extra_options={"logic": logic})
-
-
 @sampler_function
 def sample_comfy_logic(run: SamplerCall, logic: Logic = HARMONIC) -> Tensor:
     """Logic of experts as one of ComfyUI's sampler functions.
@@ -53,7 +43,12 @@ def sample_comfy_logic(run: SamplerCall, logic: Logic = HARMONIC) -> Tensor:
         ValueError: If it isn't run by the guider of a product of one latent space; or as `ProductOfRun.separately` and
             `sample_logic`.
     """
-    guider, levels = _guider_of(run), levels_of(run.sigmas)
+    guider = run.denoiser.inner_model
+    if isinstance(guider, JointGuider):
+        check_one_space(in_spaces(guider.experts), "Logic Sampler", "choose another sampler")
+    if not isinstance(guider, ProductGuider):
+        raise ValueError(NO_EXPERTS.format(type(guider).__name__))
+    levels = levels_of(run.sigmas)
     x = run.x / (1.0 - min(levels[0], FLOW_LIMIT)) if run.form.flow else run.x
     levels = list(map(run.form.unbounded, levels))
     noise_mask = run.extra_args.get("denoise_mask")
@@ -61,16 +56,6 @@ def sample_comfy_logic(run: SamplerCall, logic: Logic = HARMONIC) -> Tensor:
         denoiser = _RunDenoiser(run, guider, ending)
         x = sample_logic(denoiser, x, levels, generator=run.generator(), callback=report, area=noise_mask, logic=logic)
     return denoiser.own_form(x, levels[-1])[0]
-
-
-def _guider_of(run: SamplerCall) -> ProductGuider:
-    """The product's guider that the sampler is run by."""
-    guider = run.denoiser.inner_model
-    if isinstance(guider, JointGuider):
-        check_one_space(in_spaces(guider.experts), "Logic Sampler", "choose another sampler")
-    if not isinstance(guider, ProductGuider):
-        raise ValueError(NO_EXPERTS.format(type(guider).__name__))
-    return guider
 
 
 class _RunDenoiser:
