@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..host.chain.expert_chain import Conditioning
 from ..host.chain.pairs import Pairs
 from ..host.files.expert_model import ExpertConfig, clamp_pixels
-from ..host.prompt.api_format import Link
+from ..host.prompt.worker_graph import Link
 from .cluster import WorkerName
 from .descriptions import make_latents, make_sampling
 

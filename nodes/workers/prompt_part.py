@@ -11,8 +11,7 @@ from typing import Any
 
 import nodes
 
-from ..host.prompt.api_format import Link, as_link
-from ..host.prompt.worker_graph import input_file
+from ..host.prompt.worker_graph import Link, as_link, input_file
 from .model_files import FileFacts, model_files
 
 FOLDER = "mcdm_workers"

@@ -49,15 +49,6 @@ def encoder_of(loader: QueuedNode | None) -> Encoder | None:
     return _unless_refused(inspect_expert, expert_file(loader))
 
 
-def space_of(loader: QueuedNode | None) -> str | None:
-    """What messages call the latent space of the expert that a node loads; None unless it is one of this pack."""
-    metadata = _unless_refused(metadata_of, expert_file(loader))
-    if metadata is None:
-        return None
-    pictures = f"pictures of {metadata.image_size}×{metadata.image_size} pixels"
-    return pictures if metadata.vae is None else f"latents of the VAE {metadata.vae}"
-
-
 def _unless_refused(read: Callable[[str], Any], file: str | None) -> Any:
     """The result of reading an expert's file; None if the file is unknown, or unusable, which its loader refuses."""
     try:
@@ -114,7 +105,11 @@ class QueuedExpert:
     @cached_property
     def space(self) -> str | None:
         """What messages call its latent space; None unless it is a usable expert of this pack."""
-        return space_of(self.loader)
+        metadata = _unless_refused(metadata_of, expert_file(self.loader))
+        if metadata is None:
+            return None
+        pictures = f"pictures of {metadata.image_size}×{metadata.image_size} pixels"
+        return pictures if metadata.vae is None else f"latents of the VAE {metadata.vae}"
 
     @property
     def window(self) -> tuple[float, float] | None:

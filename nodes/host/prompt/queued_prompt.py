@@ -19,8 +19,7 @@ import nodes
 
 from ..chain.node_ids import EXPERT_REMOTE, PREFIX
 from ..chain.titles import title_of
-from .api_format import Link, as_link, is_node
-from .worker_graph import LINKS, read_graph
+from .worker_graph import LINKS, Link, as_link, is_node, read_graph
 
 _ELSEWHERE = ["", 0]
 """A link to a node that isn't in the prompt, so nothing is known of its output."""

@@ -1,6 +1,6 @@
-"""A graph for a worker: a workflow in API format, as text.
+"""Nodes and links in API format; and a graph for a worker, a workflow in API format as text.
 
-It has one Diffusion Expert, whose inputs are to be made there. It may have nodes and files that only the
+The graph has one Diffusion Expert, whose inputs are to be made there. It may have nodes and files that only the
 worker has, so none of them is looked up here.
 """
 
@@ -16,7 +16,9 @@ from typing import Any
 import folder_paths
 
 from ..chain.node_ids import EXPERT
-from .api_format import Link, as_link, is_node
+
+Link = tuple[str, int]
+"""A node, by its id in a prompt, and the number of its output."""
 
 LINKS = ("model", "condition", "null")
 """Inputs of an expert that other nodes make."""
@@ -26,6 +28,19 @@ NO_MODEL = (
     "Expected a model and got neither a link nor a graph; connect a MODEL, or give a graph in API format that has one "
     "Diffusion Expert."
 )
+
+
+def as_link(value: Any) -> Link | None:
+    """What an input of a node is linked to; None if it is a value, or no proper link."""
+    match value:
+        case [str(source), int(slot)]:
+            return source, slot
+    return None
+
+
+def is_node(node: Any) -> bool:
+    """Whether a value is a node in API format, as far as that shows."""
+    return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
 
 
 @dataclass(frozen=True)
