@@ -36,7 +36,7 @@ from ..comfyui.devices import Devices, device_of
 from ..comfyui.network_calls import NetworkCall, around_calls, without_prompt_caches
 from ..weights.adapter_groups import stand_ins
 from ..weights.clones import SharedNetworks
-from ..weights.differences import same_conditioning
+from ..weights.differences import alike
 from .requests import NEGATIVE, POSITIVE, ROLES, ModelPoint, Request
 
 logger = logging.getLogger(__name__)
@@ -235,7 +235,7 @@ class NetworksOfRun:
         for first in range(index):
             other = self.conds[first].get(NEGATIVE)
             of_one = self._stand_in_of(first) is self._stand_in_of(index)
-            if null and other and of_one and same_conditioning(null, other):
+            if null and other and of_one and alike(null, other):
                 return first
         return index
 

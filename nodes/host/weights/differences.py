@@ -127,26 +127,22 @@ def same_options(first: ModelPatcher, second: ModelPatcher) -> bool:
         for patcher in (first, second)
     ]
     wrappers = ({kind: patcher.wrappers.get(kind, {}) for kind in PREDICTING} for patcher in (first, second))
-    return _same(*options) and _same(*wrappers)
+    return alike(*options) and alike(*wrappers)
 
 
-def same_conditioning(first: list[dict], second: list[dict]) -> bool:
-    """Whether a network predicts the same under two processed conditionings."""
-    return len(first) == len(second) and all(_same(a, b) for a, b in zip(first, second, strict=True))
-
-
-def _same(first: Any, second: Any) -> bool:
+def alike(first: Any, second: Any) -> bool:
+    """Whether a network predicts the same under two processed conditionings, or with two MODELs' options."""
     if first is second:
         return True
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         return first.shape == second.shape and first.device == second.device and torch.equal(first, second)
     if isinstance(first, dict) and isinstance(second, dict):
         keys = first.keys() - {"uuid"}
-        return keys == second.keys() - {"uuid"} and all(_same(first[key], second[key]) for key in keys)
+        return keys == second.keys() - {"uuid"} and all(alike(first[key], second[key]) for key in keys)
     if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
-        return len(first) == len(second) and all(_same(a, b) for a, b in zip(first, second, strict=True))
+        return len(first) == len(second) and all(alike(a, b) for a, b in zip(first, second, strict=True))
     if hasattr(first, "process_cond") and type(first) is type(second):
-        return _same(first.cond, second.cond)
+        return alike(first.cond, second.cond)
     if hasattr(first, "same_as") and type(first) is type(second):
         return first.same_as(second)
     return isinstance(first, (bool, int, float, str)) and type(first) is type(second) and first == second
