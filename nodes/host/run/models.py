@@ -20,7 +20,7 @@ from ..spaces.joint_sample import JointState
 from ..spaces.run_spaces import RunSpaces
 from ..weights.adapter_groups import adapter_groups
 from ..weights.clones import SharedNetworks
-from .prepared import PassMemory, PreparedModel, RunInputs, memory_of_pass, process
+from .prepared import PreparedModel, RunInputs, memory_of_pass, process
 
 logger = logging.getLogger(__name__)
 
@@ -107,14 +107,13 @@ class ModelsOfRun:
             own = memory_of_pass(model, noise_shape, conds)
             passengers, others = self._passengers(model, noise_shape)
             maps = self.spaces.memory()
-            needs = [own, *others, PassMemory(maps, maps)]
-            whole, apart = max(need.whole for need in needs), max(need.apart for need in needs)
+            whole, apart = map(max, zip(own, *others, (maps, maps), strict=True))
             differing = [self.shared.memory(patchers[0]) for patchers in clones.values()]
             told = ", ".join(map(self._summary, clones.values(), differing))
             logger.info("Loading %s; a pass takes up to %s.", told, _megabytes(whole))
             # A condition that is made up: ComfyUI loads the models in it, and adds the memory that its ControlNet says
             # it takes to the reference's need, whole and apart alike.
-            beside = max(whole - own.whole, apart - own.apart) + sum(differing)
+            beside = max(whole - own[0], apart - own[1]) + sum(differing)
             entry = {"additional_models": passengers, "control": _Memory(beside)}
             conds = {**conds, _PASSENGERS: [entry]}
             network, conds, additional = load(self.shared.loaded(model), noise_shape, conds, *args, **kwargs)
@@ -146,13 +145,13 @@ class ModelsOfRun:
 
     def _passengers(
         self, reference: ModelPatcher, noise_shape: Sequence[int]
-    ) -> tuple[list[ModelPatcher], list[PassMemory]]:
+    ) -> tuple[list[ModelPatcher], list[tuple[float, float]]]:
         """All that is loaded beside the reference and its conditioning's models; and what passes of the others take.
 
         One MODEL of each network is loaded, and `shared` answers as the others; so with copies on further devices.
         """
         passengers: list[ModelPatcher] = []
-        needs: list[PassMemory] = []
+        needs: list[tuple[float, float]] = []
         networks, copied = {id(reference.model)}, {id(copy.model) for copy in copies_of(reference)}
         for other in self.others:
             additional, memory = other.needs(self.spaces.shape_of(other.patcher, noise_shape))

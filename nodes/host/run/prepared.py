@@ -65,23 +65,15 @@ class RunInputs(NamedTuple):
         return self._replace(noise=noise, latent_image=latent, denoise_mask=mask, latent_shapes=[noise.shape])
 
 
-class PassMemory(NamedTuple):
-    """What ComfyUI expects a pass to take beside the weights, in bytes.
+def memory_of_pass(patcher: ModelPatcher, noise_shape: Sequence[int], conds: Conds) -> tuple[float, float]:
+    """What ComfyUI expects a pass of a MODEL to take beside its weights, ControlNets of its conditioning included.
 
-    Attributes:
-        whole: Bytes with conditions and negatives in one batch.
-        apart: Bytes with one after the other.
+    Returns:
+        Bytes with conditions and negatives in one batch, and with one after the other.
     """
-
-    whole: float
-    apart: float
-
-
-def memory_of_pass(patcher: ModelPatcher, noise_shape: Sequence[int], conds: Conds) -> PassMemory:
-    """What ComfyUI expects a pass of a MODEL to take, ControlNets of its conditioning included."""
     _, beside = comfy.sampler_helpers.get_additional_models(conds, patcher.model_dtype())
     whole, apart = comfy.sampler_helpers.estimate_memory(patcher, noise_shape, conds)
-    return PassMemory(whole + beside, apart + beside)
+    return whole + beside, apart + beside
 
 
 class PreparedModel:
@@ -118,12 +110,12 @@ class PreparedModel:
         """The MODEL's prepared options; a wrapper around the run may put others in their place while it lasts."""
         return self.guider.model_options
 
-    def needs(self, noise_shape: Sequence[int]) -> tuple[list[ModelPatcher], PassMemory]:
-        """The models to load beside the MODEL, and what a pass takes.
+    def needs(self, noise_shape: Sequence[int]) -> tuple[list[ModelPatcher], tuple[float, float]]:
+        """The models to load beside the MODEL, and what a pass takes, see `memory_of_pass`.
 
         The MODEL's PREPARE_SAMPLING wrappers, which may change both, run around this instead of around loading.
         """
-        memory = PassMemory(0.0, 0.0)
+        memory = 0.0, 0.0
 
         def look(
             model: ModelPatcher, shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
