@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MOST = 72_000_000  # bytes, of which the experts are 59 and their VAE 5
 PARTS = {
     "CHANGELOG.md", "CITATION.cff", "__init__.py", "LICENSE", "NOTICE.md", "README.md", "docs", "experts", "locales",
-    "mcdm_core", "nodes", "pyproject.toml", "requirements-hosts.txt", "requirements-train.txt", "requirements.txt", "subgraphs",
-    "vae", "web", "worker.py", "workflows",
+    "mcdm_core", "nodes", "pyproject.toml", "requirements-hosts.txt", "requirements-train.txt", "requirements.txt",
+    "subgraphs", "vae", "web", "worker.py", "workflows",
 }  # fmt: skip
 
 
