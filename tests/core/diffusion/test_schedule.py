@@ -106,7 +106,7 @@ def test_an_unknown_schedule_is_named():
     assert isinstance(Schedule.named("flow"), Flow)
 
 
-@pytest.mark.parametrize(("alpha", "sigma"), [(1.0, 5.0), (0.3, 0.7), (0.0, 1.0)])
+@pytest.mark.parametrize(("alpha", "sigma"), [(1.0, 5.0), (1.0, 50.0), (0.3, 0.7), (0.0, 1.0)])
 def test_alignment_keeps_the_direction_and_the_level(alpha, sigma):
     x, level = torch.randn(2, 3, 4, 4, dtype=torch.float64), torch.tensor(sigma, dtype=torch.float64)
     aligned, sigma_i = align_noise_level(x, level, 0.01, 14.6, alpha)

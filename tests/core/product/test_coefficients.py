@@ -143,10 +143,3 @@ def test_the_pair_does_without_nulls_that_do_not_count():
     target, u = guidance_pair(list(cond), [None, null[1]], Coefficients(weights, trust, 3.0))
     torch.testing.assert_close(u + 3.0 * (target - u), expected)
     torch.testing.assert_close(u[..., :2], target[..., :2])  # hooks see no guidance where there is none
-
-
-def test_the_pair_of_one_expert_is_exact():
-    cond, null = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)).unbind(0)
-    target, u = guidance_pair([cond], [null], Coefficients([3.7], [1.0], 3.7))
-    assert torch.equal(target, cond)
-    assert torch.equal(u, null)

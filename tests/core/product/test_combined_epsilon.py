@@ -1,4 +1,4 @@
-"""Eq. 10 as a function: its identities, some of which the own-null rule shares, and what it refuses."""
+"""Eq. 10 and the own-null rule as functions: their identities, and what they refuse."""
 
 import math
 
@@ -7,6 +7,10 @@ import torch
 
 from mcdm_core import PREDICTIONS, combined_epsilon, normalize_reliabilities, own_null_epsilon
 from mcdm_core.diffusion.prediction import output_from_x0
+from mcdm_core.product.rules.coefficients import Coefficients
+from mcdm_core.product.rules.own_null import own_null_pair
+
+RULES = [combined_epsilon, own_null_epsilon]
 
 
 def predictions(count: int) -> list[torch.Tensor]:
@@ -21,13 +25,7 @@ def test_it_is_equation_10():
     torch.testing.assert_close(combined_epsilon(c, u, w, a), expected)
 
 
-def test_weights_of_1_are_equation_8():
-    c, u = predictions(2), predictions(2)
-    expected = c[0] + c[1] - (u[0] + u[1]) / 2
-    torch.testing.assert_close(combined_epsilon(c, u, [1, 1], [0.5, 0.5]), expected)
-
-
-@pytest.mark.parametrize("rule", [combined_epsilon, own_null_epsilon])
+@pytest.mark.parametrize("rule", RULES)
 def test_one_expert_is_classifier_free_guidance_bit_for_bit(rule):
     c, u = torch.randn(2, 1, 3, 8, 8)
     assert torch.equal(rule([c], [u], [7.3], [1]), u + (c - u) * 7.3)
@@ -35,7 +33,7 @@ def test_one_expert_is_classifier_free_guidance_bit_for_bit(rule):
     assert torch.equal(rule([None], [u], [0], [1]), u)
 
 
-@pytest.mark.parametrize("rule", [combined_epsilon, own_null_epsilon])
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("name", PREDICTIONS)
 def test_every_parameterization_gives_the_same_answer(name, rule):
     x0s, nulls = predictions(3), predictions(3)
@@ -44,14 +42,6 @@ def test_every_parameterization_gives_the_same_answer(name, rule):
     outputs = [[output_from_x0(PREDICTIONS[name], x0, x_t, alpha, sigma) for x0 in group] for group in (x0s, nulls)]
     combined = PREDICTIONS[name].to_x0(rule(*outputs, w, a), x_t, alpha, sigma)
     torch.testing.assert_close(combined, rule(x0s, nulls, w, a))
-
-
-def test_one_hot_maps_reproduce_each_expert_in_its_region():
-    c = predictions(2)
-    left = torch.tensor([1.0, 1.0, 0.0, 0.0])
-    combined = combined_epsilon(c, [None, None], [left, 1 - left], [0, 0])
-    assert torch.equal(combined[..., :2], c[0][..., :2])
-    assert torch.equal(combined[..., 2:], c[1][..., 2:])
 
 
 def test_maps_act_place_by_place():
@@ -95,6 +85,49 @@ def test_numbers_may_be_tensors_without_dimensions():
     assert torch.equal(combined_epsilon(c, u, [torch.tensor(2.0)], [torch.tensor(1)]), combined_epsilon(c, u, [2], [1]))
 
 
+def test_every_expert_is_guided_away_from_its_own_null():
+    c, u = predictions(3), predictions(3)
+    w, a = [2.0, -0.5, 1.5], [0.5, 0.2, 0.3]
+    expected = sum(a[i] * u[i] + w[i] * (c[i] - u[i]) for i in range(3))
+    torch.testing.assert_close(own_null_epsilon(c, u, w, a), expected)
+
+
+def test_as_a_step_of_guidance_it_is_the_same():
+    c, u = predictions(2), predictions(2)
+    w, a = [3.0, -0.5], [0.25, 0.75]
+    guided, unconditional = own_null_pair(c, u, Coefficients(w, a, 2.5))
+    torch.testing.assert_close(unconditional, 0.25 * u[0] + 0.75 * u[1])
+    torch.testing.assert_close(unconditional + 2.5 * (guided - unconditional), own_null_epsilon(c, u, w, a))
+    guided, unconditional = own_null_pair(c[:1], u[:1], Coefficients([7.3], [1.0], 7.3))
+    assert torch.equal(guided, c[0])
+    assert torch.equal(unconditional, u[0])
+
+
+def test_nulls_that_cancel_are_not_asked_for():
+    c = predictions(2)
+    left = torch.tensor([1.0, 1.0, 0.0, 0.0])
+    for w in ([0.25, 0.75], [left, 1 - left]):
+        torch.testing.assert_close(own_null_epsilon(c, [None] * 2, w, w), w[0] * c[0] + w[1] * c[1])
+    with pytest.raises(ValueError, match="null 0"):  # W = 1 is not enough: the nulls differ
+        own_null_epsilon(c, [None] * 2, [0.5, 0.5], [0.25, 0.75])
+
+
+def test_a_null_that_cancels_is_not_asked_for_beside_one_that_does_not():
+    c, u = predictions(2), predictions(2)
+    w, a = [2.0, 0.5], [0.5, 0.5]
+    expected = own_null_epsilon(c, u, w, a)
+    torch.testing.assert_close(own_null_epsilon(c, [u[0], None], w, a), expected)
+    guided, unconditional = own_null_pair(c, [u[0], None], Coefficients(w, a, 2.5))
+    torch.testing.assert_close(unconditional + 2.5 * (guided - unconditional), expected)
+
+
+def test_a_null_counts_for_its_weight_as_for_its_reliability():
+    c, u = predictions(2), predictions(2)
+    with pytest.raises(ValueError, match="null 1"):
+        own_null_epsilon(c, [u[0], None], [1.0, 1.0], [1.0, 0.0])
+    own_null_epsilon([c[0], None], [u[0], None], [2.0, 0.0], [1.0, 0.0])
+
+
 X = torch.zeros(1, 3, 4, 4)
 
 
@@ -118,9 +151,10 @@ X = torch.zeros(1, 3, 4, 4)
         (([X], [X], [torch.ones(2, 1, 4, 4)], [1]), "weight 0 to broadcast"),
     ],
 )
-def test_refusals(arguments, message):
+@pytest.mark.parametrize("rule", RULES)
+def test_refusals(rule, arguments, message):
     with pytest.raises(ValueError, match=message):
-        combined_epsilon(*arguments)
+        rule(*arguments)
 
 
 def test_a_sum_within_the_tolerance_passes():

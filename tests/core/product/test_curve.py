@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mcdm_core import Flow, ProductDenoiser, Schedule, Term
+from mcdm_core import Flow, Schedule, Term
 from mcdm_core.diffusion.schedule import sigma_at_progress
 from mcdm_core.product.curve import factor_at, parse_curve, progress_at
 from studies.gaussian import gaussian_expert, label
@@ -53,16 +53,6 @@ def test_shares_are_those_of_noise_levels(schedule):
         assert found == pytest.approx(share, abs=1e-9)
     assert progress_at(1e9, lambda s: sigma_at_progress(schedule, s)) == pytest.approx(0, abs=1e-6)
     assert progress_at(0.0, lambda s: sigma_at_progress(schedule, s)) == pytest.approx(1, abs=1e-6)
-
-
-def test_windows_in_noise_levels_hand_over_at_the_level():
-    high = Term(gaussian_expert([0.0], [1.0]), label(0), sigma_end=2.0)
-    low = Term(gaussian_expert([5.0], [1.0]), label(0), sigma_start=2.0)
-    denoiser = ProductDenoiser([high, low])
-    x = torch.ones(1, 1, 1, 1, dtype=torch.float64)
-    denoiser.check_run(x, [10.0, 2.0, 0.0])
-    for sigma, term in ((2.01, high), (2.0, low), (0.5, low)):
-        assert torch.equal(denoiser(x, sigma), term.expert.predict_x0(x, sigma, label(0)))
 
 
 def test_windows_in_shares_and_in_noise_levels_both_hold():

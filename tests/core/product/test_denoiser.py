@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from mcdm_core import (
+    EQ10,
+    OWN_NULL,
     PREDICTIONS,
     Condition,
     Expert,
@@ -44,6 +46,13 @@ ASKED = {
     ),
     "a condition without weight isn't asked": ((0, {"weight": 3}), (1, {"weight": 0}), [[4], [2]]),
     "a mask of zeros leaves a term out": ((0, {}), (1, {"mask": torch.zeros(1, 1)}), [[2], []]),
+    "equal nulls of one network are one": ((0, {}), (0, {}), [[6], []]),
+    "outside its window a term isn't asked": ((0, {}), (1, {"sigma_start": 1.0}), [[2], []]),
+    "conditions that may not share a batch run apart": (
+        (0, {"null": None, "weight": 0.5}),
+        (0, {"null": None, "weight": 0.5, "condition": Condition(labels=torch.tensor([1]), text_active=True)}),
+        [[2, 2], []],
+    ),
 }
 
 
@@ -52,8 +61,8 @@ def test_nothing_but_what_counts_is_asked(case):
     """Of two terms, each of one of two networks that are alike, with a null of its own or the same."""
     *terms, expected = ASKED[case]
     experts = pair()
-    given = [(experts[place], label(k), {"null": label(2), **own}) for k, (place, own) in enumerate(terms)]
-    ProductDenoiser([Term(expert, condition, **own) for expert, condition, own in given])(X, 2.0)
+    given = [(experts[place], {"condition": label(k), "null": label(2), **own}) for k, (place, own) in enumerate(terms)]
+    ProductDenoiser([Term(expert, **own) for expert, own in given])(X, 2.0)
     assert rows(*experts) == expected
 
 
@@ -63,26 +72,11 @@ def test_terms_of_equal_numbers_are_no_equal_terms():
     assert len({one, two, one}) == 2
 
 
-def test_equal_nulls_of_one_network_are_evaluated_once():
-    one, _ = pair()
-    denoised = ProductDenoiser([Term(one, label(0), label(2)), Term(one, label(1), label(2))])(X, 2.0)
-    assert rows(one) == [[6]]
-    borrowed = ProductDenoiser([Term(one, label(0), label(2)), Term(one, label(1), None, reliability=0)])(X, 2.0)
-    torch.testing.assert_close(denoised, borrowed)
-
-
 def test_an_unconditional_expert_lends_its_null():
     one, two = pair()
     terms = [Term(one, label(0), None, weight=3, reliability=0), Term(two, None, label(2), weight=0)]
     alone = ProductDenoiser([Term(one, label(0), label(2), weight=3)])
     torch.testing.assert_close(ProductDenoiser(terms)(X, 2.0), alone(X, 2.0))
-
-
-def test_an_inactive_term_is_not_evaluated():
-    one, two = pair()
-    denoiser = ProductDenoiser([Term(one, label(0), label(2)), Term(two, label(1), label(2), start=0.5)])
-    denoiser(X, one.schedule.sigma_max)
-    assert rows(one, two) == [[2], []]
 
 
 def test_windows_that_touch_leave_no_gap_at_any_level():
@@ -95,13 +89,6 @@ def test_windows_that_touch_leave_no_gap_at_any_level():
     assert rows(one, two) == [[], [2] * 50]
 
 
-def test_conditions_that_may_not_share_a_batch_run_apart():
-    one, _ = pair()
-    with_text = Condition(labels=torch.tensor([1]), text_active=True)
-    ProductDenoiser([Term(one, label(0), None, weight=0.5), Term(one, with_text, None, weight=0.5)])(X, 2.0)
-    assert rows(one) == [[2, 2]]
-
-
 def test_an_expert_is_never_asked_outside_its_schedule():
     expert = recorded(gaussian_expert(MEANS, VARIANCES, Schedule.linear()))
     for sigma in (1e5, 1.0, 1e-4):
@@ -109,19 +96,20 @@ def test_an_expert_is_never_asked_outside_its_schedule():
     assert expert.network.levels == pytest.approx([157.4073, 1.0, 0.0100005], rel=1e-5)
 
 
-def test_one_hot_masks_reproduce_each_expert_in_its_region():
+@pytest.mark.parametrize("rule", [EQ10, OWN_NULL])
+def test_one_hot_masks_reproduce_each_expert_in_its_region(rule):
     one, two = pair()
     left = torch.zeros(4, 6)
     left[:, :3] = 1
     x = torch.randn(2, 1, 4, 6, dtype=torch.float64)
     for weight in (1.0, 3.5):
         terms = [Term(e, label(i), label(2), weight=weight) for i, e in enumerate((one, two))]
-        alone = [ProductDenoiser([term])(x, 2.0) for term in terms]
+        alone = [ProductDenoiser([term], rule=rule)(x, 2.0) for term in terms]
         masked = [
             Term(e, label(i), label(2), weight=weight, mask=mask)
             for i, (e, mask) in enumerate(((one, left), (two, 1 - left)))
         ]
-        together = ProductDenoiser(masked)(x, 2.0)
+        together = ProductDenoiser(masked, rule=rule)(x, 2.0)
         torch.testing.assert_close(together[..., :3], alone[0][..., :3])
         torch.testing.assert_close(together[..., 3:], alone[1][..., 3:])
 

@@ -170,23 +170,6 @@ def test_a_run_across_spaces_is_the_recursion_of_its_equation(sizes, weights, re
         torch.testing.assert_close(part, expected[expert], rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("agree", ["nulls", "weights and reliabilities"])
-def test_two_names_of_one_space_are_its_plain_product(agree):
-    """Where all nulls are one prediction, or W_s = W·A_s, and both parts hold the same noise."""
-    same = {"nulls": [(2.0, 3.0), (0.6, 0.4)], "weights and reliabilities": [(3.0, 1.0), (0.75, 0.25)]}[agree]
-    nulls = (4, 4) if agree == "nulls" else (4, 5)
-    experts = AffineExpert("one", 4), AffineExpert("other", 4)
-    make = [{"weight": w, "reliability": a} for w, a in zip(*same, strict=True)]
-    terms = [Term(e, label(k), label(n), **s) for e, k, n, s in zip(experts, (0, 1), nulls, make, strict=True)]
-    noise = joint_noise(terms)
-    noise[experts[1]] = noise[experts[0]]
-    found = run(terms, noise)
-    plain = [Term(experts[0], label(k), label(n), **s) for k, n, s in zip((0, 1), nulls, make, strict=True)]
-    expected = sample_ddim(ProductDenoiser(plain), LEVELS[0] * noise[experts[0]], LEVELS)
-    for part in found:
-        torch.testing.assert_close(part, expected, rtol=1e-9, atol=1e-9)
-
-
 def two_spaces(sizes=(4, 8), weights=(2.0, 1.0, 3.0, 0.5), reliabilities=(1.0,) * 4, settings=({},) * 4):
     """Two terms of each of two experts of different spaces."""
     experts = AffineExpert("first", sizes[0], 0.8, 0.1), AffineExpert("second", sizes[1], 1.7, -0.4)
@@ -297,23 +280,6 @@ def test_a_run_keeps_the_first_experts_noise_and_each_pictures_own():
     assert torch.equal(parts[0], noise)
     assert parts[1].shape == (3, 1, 8, 8)
     assert abs(parts[1].std().item() - 1) < 0.2
-
-
-def test_nulls_stand_in_across_spaces_as_in_one():
-    """Two names of one space, and its plain product, both with an adaptive null."""
-    experts = AffineExpert("one", 4), AffineExpert("other", 4)
-    own = [{"weight": 3.0, "reliability": 0.75}, {"weight": 1.0, "reliability": 0.25}]
-    saving = Passes(threshold=-1.0, refresh=3)
-    noise = joint_noise([Term(e, label(0), label(4)) for e in experts])
-    noise[experts[1]] = noise[experts[0]]
-    terms = [Term(e, label(k), label(k + 4), **s) for e, k, s in zip(experts, (0, 1), own, strict=True)]
-    found = run(terms, noise, settings=[saving])
-    plain = ProductDenoiser(
-        [Term(experts[0], label(k), label(k + 4), **s) for k, s in enumerate(own)], settings=[saving]
-    )
-    with plain.running(LEVELS):
-        expected = sample_ddim(plain, LEVELS[0] * noise[experts[0]], LEVELS)
-    torch.testing.assert_close(found[0], expected, rtol=1e-9, atol=1e-9)
 
 
 def test_outside_a_guidance_interval_no_null_is_asked_in_any_space():

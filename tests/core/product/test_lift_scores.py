@@ -166,14 +166,6 @@ def correlations(weights: tuple[float, float], eta: float) -> list[float]:
     return [correlation(*of_expert) for of_expert in zip(scores.T, ratios.T, strict=True)]
 
 
-@pytest.mark.one_of(2)
-@pytest.mark.parametrize(("eta", "least"), [(1.0, 0.95), (0.0, 0.5)])
-@pytest.mark.parametrize("weights", [(1.5, 2.0), (1.0, 1.0)])
-def test_the_smallest_score_follows_the_smallest_log_ratio(weights, eta, least):
-    """By the smallest one is chosen."""
-    assert correlation(*(each.amin(1) for each in scored(weights, eta))) > least
-
-
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (1.5, 2.0), (2.0, 4.0)])
 def test_after_ancestral_steps_the_scores_of_every_expert_follow_its_likelihoods(weights):
     assert min(correlations(weights, 1.0)) > 0.87
@@ -190,13 +182,6 @@ def test_samples_of_nothing_finite():
     ProductDenoiser(terms(), settings=[scores])(torch.zeros(2, 1, 2, 2, dtype=torch.float64), 1.0)
     with pytest.raises(ValueError, match="finite samples and predictions of gauss"):
         scores.of(samples(0.0, float("nan")).expand(2, 1, 2, 2))
-
-
-def test_a_lift_is_per_value():
-    x0, better, worse = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.1), torch.full((1, 3, 4, 4), 0.3)
-    scores = LiftScores(terms()[:1])
-    scores.add(0, better, worse)
-    assert scores.of(x0).item() == pytest.approx(0.09 - 0.01)
 
 
 def test_without_an_expert_of_any_weight_there_is_no_lift():

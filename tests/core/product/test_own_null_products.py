@@ -71,32 +71,6 @@ def test_a_shared_null_is_evaluated_only_where_it_counts_for_all_that_share_it(w
     assert sum(one.network.batches) == rows
 
 
-@pytest.mark.parametrize("weight", [0.0, 1.0, 3.5, -1.0])
-def test_one_expert_alone_is_guidance(weight, pair):
-    term = Term(pair[0], label(0), label(2), weight=weight)
-    assert torch.equal(own_null([term])(X, SIGMA), ProductDenoiser([term])(X, SIGMA))
-
-
-def test_masks_keep_each_expert_to_its_place(pair):
-    x = torch.randn(1, 1, 2, 4, dtype=torch.float64)
-    left = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(2, 4)
-    terms = terms_of(pair, (2.0, 3.0), (1.0, 1.0))
-    masked = [
-        Term(term.expert, term.condition, term.null, weight=term.weight, mask=mask)
-        for term, mask in zip(terms, (left, 1 - left), strict=True)
-    ]
-    together = own_null(masked)(x, SIGMA)
-    alone = [own_null([term])(x, SIGMA) for term in terms]
-    torch.testing.assert_close(together, torch.where(left > 0, *alone))
-
-
-def test_outside_its_window_an_expert_is_not_asked(pair):
-    first, second = terms_of(pair, (2.0, 3.0), (1.0, 1.0))
-    late = Term(second.expert, second.condition, second.null, weight=second.weight, start=0.9)
-    torch.testing.assert_close(own_null([first, late])(X, 1e3), own_null([first])(X, 1e3))
-    assert pair[1].network.batches == []
-
-
 def test_a_missing_null_is_refused_before_the_run(pair):
     terms = terms_of(pair, (0.5, 0.5), (1.0, 3.0), (None, None))
     with pytest.raises(

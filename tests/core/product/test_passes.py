@@ -125,11 +125,6 @@ def test_a_curve_of_ones_is_the_plain_product_to_the_bit(curve):
     assert torch.equal(sampled(chain(weight_curve=curve)), sampled(chain()))
 
 
-def test_a_curve_multiplies_the_weight():
-    halved = sampled(chain(weights=(1.0, 0.75, -0.2)))
-    torch.testing.assert_close(sampled(chain(weight_curve=((0.0, 0.5),))), halved)
-
-
 @pytest.mark.parametrize(("sampler", "asked", "plain"), [(sample_ddim, 44, 60), (sample_heun, 83, 115)])
 def test_rows_to_the_number(sampler, asked, plain, caplog):
     """Full steps are 1, 4, 7 and 10 of 12, with 5 passes, and the others leave out both nulls."""

@@ -3,6 +3,7 @@
 import math
 from itertools import chain
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -123,6 +124,12 @@ def test_masks_of_another_shape_are_refused(shape):
         ({"end": 1.1}, "start and end between 0 and 1 for gauss and got 0 and 1.1"),
         ({"mask": torch.full((4, 4), 1.5)}, "mask values in 0…1"),
         ({"mask": torch.full((4, 4), math.nan)}, "mask values in 0…1"),
+        ({"mask": np.ones((1, 1))}, "Expected a tensor as the mask of gauss and got ndarray"),
+        ({"mask": "left"}, "Expected a tensor as the mask of gauss and got str"),
+        ({"condition": "red hair"}, "Expected a Condition as the condition of gauss and got str; encode it"),
+        ({"null": torch.zeros(1, 8, 8, 3)}, "Expected a Condition as the null of gauss and got Tensor; encode it"),
+        ({"expert": "hair"}, "Expected an Expert and got str; load one, as `load_expert"),
+        ({"expert": torch.nn.Identity()}, "Expected an Expert and got Identity; load one, as `load_expert"),
     ],
 )
 def test_refusals(options, message):
