@@ -3,15 +3,18 @@
 import pytest
 import torch
 
-from mcdm_core.conditions import Encoder, MapEncoder, MultiMapEncoder, SketchEncoder, build_encoder
+from mcdm_core.conditions import Encoder, MapEncoder, SketchEncoder, build_encoder
 from mcdm_core.conditions.reading.sketch import read_sketch
 from mcdm_core.networks import TextTower, TextTowerConfig
+
+from ...support.published.small_encoders import SIZE, SMALL, box, classes, face, glide, picture
 
 TEXT_CONFIG = TextTowerConfig(width=32, dim=16, layers=1)
 SPECS = {
     "none": {"kind": "none"},
     "map": {"kind": "map", "map": "hair"},
     "maps": {"kind": "maps", "maps": ["hair", "face", "sketch"]},
+    "two maps": {"kind": "maps", "maps": ["hair", "skin"]},
     "sketch": {"kind": "sketch"},
     "text": {"kind": "text", "text_encoder": TEXT_CONFIG.to_dict()},
 }
@@ -36,7 +39,7 @@ def _build(kind: str) -> Encoder:
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("kind", SPECS)
+@pytest.mark.parametrize("kind", READS)
 def test_each_kind_reads_its_own_and_refuses_the_rest(kind, call):
     encoder = _build(kind)
     assert (encoder.kind, encoder.image_size, encoder.channels) == (kind, 64, 3)
@@ -54,13 +57,45 @@ def test_each_kind_reads_its_own_and_refuses_the_rest(kind, call):
         assert "\n" not in str(error.value)
 
 
-def test_refusals_say_what_came_and_what_to_do():
-    with pytest.raises(ValueError, match="driven by a hair map, not by text; give it a hair map or load an expert"):
-        _build("map").encode_text("a sad man")
-    with pytest.raises(ValueError, match="driven by a hair map, not by a face map"):
-        _build("map").encode_map(_mask(), "face")
-    with pytest.raises(ValueError, match="driven by no prompt, not by text; leave its prompt unconnected"):
-        _build("none").encode_text("a sad man")
+@pytest.mark.parametrize("encoder", [glide(), classes(), face(), Encoder(SIZE)], ids=lambda e: e.kind)
+def test_experts_that_read_no_picture_beside_refuse_it(encoder):
+    with pytest.raises(ValueError, match=f"driven by {encoder.driven_by}, not by a small picture"):
+        encoder.encode_low_res(picture(SMALL))
+    with pytest.raises(ValueError, match=f"driven by {encoder.driven_by}, not by a picture to fill in"):
+        encoder.encode_inpaint(picture(SIZE), box(8))
+
+
+@pytest.mark.parametrize("encoder", [Encoder(SIZE), glide(), classes(), _build("maps")], ids=lambda e: e.kind)
+def test_what_the_face_network_alone_can_do_is_refused(encoder):
+    with pytest.raises(ValueError, match=f"driven by {encoder.driven_by} and .* leave the order as it is"):
+        encoder.swapped()
+    if encoder.kind != "maps":
+        with pytest.raises(ValueError, match="reads no text beside it; switch with_text off"):
+            encoder.with_text(encoder.null())
+        with pytest.raises(ValueError, match="reads one prompt at a time"):
+            encoder.merge(encoder.null(), encoder.null())
+
+
+@pytest.mark.parametrize(
+    ("kind", "call", "message"),
+    [
+        ("map", CALLS["text"], "driven by a hair map, not by text; give it a hair map or load an expert"),
+        ("map", lambda encoder: encoder.encode_map(_mask(), "face"), "driven by a hair map, not by a face map"),
+        ("none", CALLS["text"], "driven by no prompt, not by text; leave its prompt unconnected"),
+        (
+            "none",
+            lambda encoder: encoder.check_text(),
+            "driven by no prompt, not by text; leave its prompt unconnected",
+        ),
+        ("maps", lambda encoder: encoder.encode(_mask()), "choose one of hair, skin"),
+        ("maps", lambda encoder: encoder.encode_map(_mask(), "sketch"), "not by a sketch map"),
+        ("maps", lambda encoder: encoder.encode_map(_mask(), "nose"), "not by a nose map"),
+        ("two maps", CALLS["sketch"], "a hair map or a skin map, not by a sketch"),
+    ],
+)
+def test_refusals_say_what_came_and_what_to_do(kind, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(_build(kind))
 
 
 @pytest.mark.parametrize("name", ["face", "skin"])
@@ -83,24 +118,6 @@ def test_a_sketch_has_its_channel_too():
     maps = _build("maps").encode_sketch(_mask()).maps
     assert torch.equal(maps[:, 2:], _build("sketch").encode(_mask()).maps)
     assert not maps[:, :2].any()
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda e: e.encode(_mask()), "choose one of hair, skin"),
-        (lambda e: e.encode_map(_mask(), "sketch"), "not by a sketch map"),
-        (lambda e: e.encode_map(_mask(), "nose"), "not by a nose map"),
-    ],
-)
-def test_several_maps_need_a_known_kind(call, message):
-    with pytest.raises(ValueError, match=message):
-        call(_build("maps"))
-
-
-def test_an_expert_of_several_maps_without_sketch_refuses_sketches():
-    with pytest.raises(ValueError, match="a hair map or a skin map, not by a sketch"):
-        MultiMapEncoder(["hair", "skin"], 64).encode_sketch(_mask())
 
 
 def test_sketch_thresholds_reach_the_edge_finder():

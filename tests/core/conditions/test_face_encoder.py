@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mcdm_core import Condition
-from mcdm_core.conditions import Encoder, build_encoder
+from mcdm_core.conditions import build_encoder
 
-from ...support.published.small_encoders import FARL, SIZE, box, classes, face, farl, glide
+from ...support.published.small_encoders import FARL, SIZE, box, face, farl
 
 
 def told(drawing):
@@ -43,30 +43,12 @@ def test_swapped_is_the_other_order_of_the_same_maps():
     assert other.encode_text("a beard").same_as(encoder.encode_text("a beard"))
 
 
-@pytest.mark.parametrize(
-    "encoder",
-    [Encoder(SIZE), glide(), classes(), build_encoder({"kind": "maps", "maps": ["hair", "face"]}, SIZE, 3)],
-    ids=lambda e: e.kind,
-)
-def test_others_have_no_order_to_swap(encoder):
-    with pytest.raises(ValueError, match=f"driven by {encoder.driven_by} and .* leave the order as it is"):
-        encoder.swapped()
-
-
 def test_with_text_turns_text_on_and_changes_nothing_else():
     encoder = face()
     condition = encoder.encode_map(box(8), "face")
     active = encoder.with_text(condition)
     assert active.text_active
     assert replace(active, text_active=False).same_as(condition)
-
-
-@pytest.mark.parametrize("encoder", [Encoder(SIZE), glide(), classes()], ids=lambda e: e.kind)
-def test_others_read_one_thing(encoder):
-    with pytest.raises(ValueError, match="reads no text beside it; switch with_text off"):
-        encoder.with_text(encoder.null())
-    with pytest.raises(ValueError, match="reads one prompt at a time"):
-        encoder.merge(encoder.null(), encoder.null())
 
 
 def test_maps_of_both_kinds_and_a_text():

@@ -5,9 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mcdm_core.conditions import Encoder
-
-from ...support.published.small_encoders import SIZE, SMALL, as_values, box, classes, face, glide, picture
+from ...support.published.small_encoders import SIZE, SMALL, as_values, box, classes, glide, picture
 
 
 def test_a_picture_of_the_right_size_is_kept():
@@ -50,19 +48,6 @@ def test_texts_and_small_pictures_of_different_numbers_are_refused():
     encoder = glide(low_res=SMALL)
     with pytest.raises(ValueError, match="1 or 3 rows and got 2"):
         encoder.encode_low_res(picture(SMALL, rows=3), encoder.encode_text(["a fox", "an owl"]))
-
-
-@pytest.mark.parametrize("encoder", [glide(), classes(), face(), Encoder(SIZE)], ids=lambda e: e.kind)
-@pytest.mark.parametrize(
-    ("encode", "given"),
-    [
-        (lambda encoder: encoder.encode_low_res(picture(SMALL)), "a small picture"),
-        (lambda encoder: encoder.encode_inpaint(picture(SIZE), box(8)), "a picture to fill in"),
-    ],
-)
-def test_experts_that_read_no_picture_beside_refuse(encoder, encode, given):
-    with pytest.raises(ValueError, match=f"driven by {encoder.driven_by}, not by {given}"):
-        encode(encoder)
 
 
 def test_what_is_to_be_filled_in_is_hidden():

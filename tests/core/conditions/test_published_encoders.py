@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mcdm_core.conditions import Encoder, GlideEncoder, build_encoder
+from mcdm_core.conditions import GlideEncoder, build_encoder
 
 from ...support.published.small_encoders import FARL, GLIDE, SIZE, box, classes, face, farl, glide, picture
 
@@ -93,16 +93,6 @@ def test_another_vocabulary_has_no_tokenizer(call):
 def test_what_reads_texts_is_content():
     glide().check_text()
     face(farl).check_text()
-
-
-@pytest.mark.parametrize("encoder", [Encoder(SIZE), classes()], ids=lambda e: e.kind)
-def test_others_refuse_as_they_do_when_encoding(encoder):
-    said = []
-    for call in (encoder.check_text, lambda: encoder.encode_text("a fox")):
-        with pytest.raises(ValueError, match="not by text") as error:
-            call()
-        said.append(str(error.value))
-    assert said[0] == said[1]
 
 
 def test_a_missing_tower_is_told():
