@@ -10,17 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from mcdm_core import SAMPLERS, ProductDenoiser, Schedule, Term, sample_ddim, sample_ddpm_learned, sigmas_for
+from mcdm_core import SAMPLERS, ProductDenoiser, Term, sample_ddim, sample_ddpm_learned, sigmas_for
 from mcdm_core.sampling import ddim, ddpm, ddpm_learned
 from mcdm_core.sampling.types import Sampler
-from studies.gaussian import gaussian_expert, label, ode_moments, product_moments, wide_schedule
+from studies.gaussian import gaussian_expert, label, wide_schedule
 
 from ...support.gaussians import samples
-
-MEANS, VARIANCES, COEFFICIENTS = (
-    torch.tensor(v, dtype=torch.float64) for v in ([-1, 1.5, 0.2], [0.3, 0.8, 2], [1, 1, -1])
-)
-
 
 STOCHASTIC: dict[str, Sampler] = {
     "ddim": functools.partial(sample_ddim, eta=1.0),
@@ -28,53 +23,17 @@ STOCHASTIC: dict[str, Sampler] = {
 }
 
 
-def product(means: Tensor = MEANS, variances: Tensor = VARIANCES, schedule: Schedule | None = None) -> ProductDenoiser:
-    """Experts 0 and 1 with weight 1, and the null 2: coefficients 1, 1 and −1."""
-    expert = gaussian_expert(means.tolist(), variances.tolist(), schedule)
-    return ProductDenoiser([Term(expert, label(0), label(2)), Term(expert, label(1), None, reliability=0)])
-
-
-def moments_of_the_ode(denoiser: ProductDenoiser, spacing: str = "1000") -> tuple[Tensor, Tensor]:
-    """Mean and variance at the end: the map from noise to sample is affine, so two points fix it."""
-    sigmas = sigmas_for(denoiser.reference.schedule, spacing)
-    ends = torch.stack([torch.zeros(denoiser.reference.channels), torch.ones(denoiser.reference.channels)]).double()
-    at_0, at_1 = sample_ddim(denoiser, sigmas[0] * ends[..., None, None], sigmas).flatten(1)
-    return at_0, (at_1 - at_0) ** 2
-
-
 def test_ddim_errs_in_the_first_order_and_extrapolates_to_the_closed_form():
-    (coarse_mean, coarse_variance), (mean, variance) = (moments_of_the_ode(product(), n) for n in ("500", "1000"))
-    assert (2 * mean - coarse_mean).item() == pytest.approx(-0.0624, abs=3e-4)
-    assert (2 * variance - coarse_variance).item() == pytest.approx(0.1200, abs=3e-4)
-
-
-@pytest.mark.one_of(3)
-@pytest.mark.parametrize("name", STOCHASTIC)
-def test_stochastic_samplers_reach_the_closed_form_of_the_sde(name):
-    schedule = wide_schedule(0.02, 100)
-    denoiser, sigmas = product(schedule=schedule), sigmas_for(schedule, "800")
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(10_000, 1, 1, 1, dtype=torch.float64, generator=generator) * sigmas[0]
-    x0 = STOCHASTIC[name](denoiser, noise, sigmas, generator=generator)
-    assert x0.mean().item() == pytest.approx(-0.1816, abs=0.012)
-    assert x0.var().item() == pytest.approx(0.1976, abs=0.01)
-
-
-def test_the_ode_is_exact_for_equal_covariances():
-    variances = torch.full((3,), 0.5, dtype=torch.float64)
-    mean, variance = moments_of_the_ode(product(variances=variances))
-    expected = product_moments(MEANS, variances, COEFFICIENTS)
-    assert ode_moments(MEANS, variances, COEFFICIENTS) == pytest.approx(expected, abs=1e-6)
-    assert (mean.item(), variance.item()) == pytest.approx(expected, abs=0.006)
-
-
-def test_the_ode_is_exact_for_experts_that_differ_from_the_null_on_disjoint_coordinates():
-    means = torch.tensor([[-1, 0.2], [0.1, 1.5], [0.1, 0.2]], dtype=torch.float64)
-    variances = torch.tensor([[0.3, 2], [1, 0.8], [1, 2]], dtype=torch.float64)
-    mean, variance = moments_of_the_ode(product(means, variances))
-    # Each coordinate is left to the expert that knows something about it.
-    torch.testing.assert_close(mean, torch.tensor([-1, 1.5], dtype=torch.float64), atol=0.008, rtol=0)
-    torch.testing.assert_close(variance, torch.tensor([0.3, 0.8], dtype=torch.float64), atol=0.008, rtol=0)
+    """Of two experts and their null, with coefficients 1, 1 and −1; two points fix the moments of an affine map."""
+    expert, moments = gaussian_expert([-1.0, 1.5, 0.2], [0.3, 0.8, 2.0]), []
+    denoiser = ProductDenoiser([Term(expert, label(0), label(2)), Term(expert, label(1), None, reliability=0)])
+    for spacing in ("500", "1000"):
+        sigmas = sigmas_for(expert.schedule, spacing)
+        at_0, at_1 = sample_ddim(denoiser, sigmas[0] * samples(0.0, 1.0), sigmas).flatten().tolist()
+        moments.append((at_0, (at_1 - at_0) ** 2))
+    (coarse_mean, coarse_variance), (mean, variance) = moments
+    assert 2 * mean - coarse_mean == pytest.approx(-0.0624, abs=3e-4)
+    assert 2 * variance - coarse_variance == pytest.approx(0.1200, abs=3e-4)
 
 
 def test_ddim_converges_in_the_first_order():

@@ -5,7 +5,6 @@ import math
 import weakref
 from contextlib import nullcontext
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 import torch
@@ -17,7 +16,6 @@ from mcdm_core.product.plans.combination import Combination, Moment
 from mcdm_core.product.plans.separate import plan_separately
 from mcdm_core.product.rules.eq10 import EQ10
 from mcdm_core.product.rules.own_null import OWN_NULL
-from mcdm_core.sampling.ddpm import posterior_variance
 from mcdm_core.sampling.densities import TrackedDensities
 from studies.gaussian import gaussian_expert, label
 
@@ -103,32 +101,6 @@ def test_an_expert_is_excluded_where_its_curve_makes_its_weight_negative():
     found.append(sample_logic(experts, noise(5), spaced(30), **options))
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
-
-
-@pytest.mark.parametrize(("means", "variances"), [((-1.0, 1.0), (0.5, 1.5)), ((-0.3, 0.3), (0.1, 0.1))], ids=str)
-def test_densities_are_tracked_and_better_than_by_the_two_extreme_variances(means, variances):
-    """Against the exact difference at the last noise level above 0, of paths of the mixture in 50 steps."""
-    sigmas = spaced(50)[:-1]
-    errors = {}
-    for name in ("ours", "itô", "points"):
-        tracked, generator = TrackedDensities(Logic(operation="or"), noise(1000)), torch.Generator().manual_seed(1)
-        x, experts = noise(1000), denoiser(means, variances)
-        for sigma, after in pairwise(sigmas):
-            mixed, terms = experts.with_terms(x, sigma, tracked.weigh)
-            kept = (after / sigma) ** 2
-            added = torch.randn(x.shape, generator=generator, dtype=torch.float64)
-            added = added * math.sqrt(posterior_variance(sigma, after))
-            before = dict(tracked.logs)
-            tracked.follow(added, {i: (1 - kept) * (x0 - mixed) for i, x0 in terms.items()}, sigma, after)
-            own = (sigma**2 - after**2) * (1 + after**2) / (1 + sigma**2)
-            other = {"ours": own, "itô": sigma**2 - after**2, "points": (sigma**2 - after**2) * kept}[name]
-            tracked.logs = {i: before[i] + (tracked.logs[i] - before[i]) * own / other for i in before}
-            x = mixed + kept * (x - mixed) + added
-        exact = [log_density(x.flatten(), m, s + sigmas[-1] ** 2) for m, s in zip(means, variances, strict=True)]
-        difference = tracked.logs[1] - tracked.logs[0] - (exact[1] - exact[0])
-        errors[name] = difference.square().mean().sqrt().item()
-    assert errors["ours"] < 0.3
-    assert errors["ours"] < 0.75 * min(errors["itô"], errors["points"])
 
 
 def at_own_weights(means, variances, null, weights):

@@ -264,14 +264,6 @@ def test_each_cell_is_what_sample_gives(sampler, experts, tmp_path):
             assert np.array_equal(tile(grid, row, column), read(tmp_path / "one.png"))
 
 
-def test_both_at_one_is_the_expert_alone(experts, tmp_path):
-    assert sweep(experts, tmp_path / "grid.png", "--values", "1", "--vary", "both", "--steps", "3", "--seed", "4") == 0
-    alone = experts[:6]
-    output = ["--device", "cpu", "--output", str(tmp_path / "one.png")]
-    assert main(["sample", "--overwrite", *alone, "--steps", "3", "--seed", "4", *output]) == 0
-    assert np.array_equal(tile(read(tmp_path / "grid.png"), 0, 0), read(tmp_path / "one.png"))
-
-
 def test_an_absolute_weight_leaves_the_other_expert_its_own(experts, tmp_path):
     options = ["--of", "2", "--values", "4", "--vary", "absolute", "--steps", "3", "--seed", "4"]
     assert sweep(experts, tmp_path / "grid.png", *options) == 0
@@ -287,13 +279,6 @@ def test_a_cell_of_experts_of_two_spaces_is_what_sample_draws(experts, tmp_path)
     assert sweep(two, tmp_path / "grid.png", "--values", "0.25", "--steps", "3", "--seed", "4") == 0
     assert main(["sample", *two, "--steps", "3", "--seed", "4", "--output", str(tmp_path / "one.png")]) == 0
     assert np.array_equal(tile(read(tmp_path / "grid.png"), 0, 0), read(tmp_path / "one.png"))
-
-
-def test_reliability_and_seed_change_the_picture(experts, tmp_path):
-    assert sweep(experts, tmp_path / "grid.png", "--values", "0, 1", "--seeds", "2", "--steps", "3") == 0
-    grid = read(tmp_path / "grid.png")
-    tiles = [tile(grid, row, column) for row in range(2) for column in range(2)]
-    assert all(not np.array_equal(a, b) for i, a in enumerate(tiles) for b in tiles[:i])
 
 
 def test_progress_counts_the_steps_of_the_whole_grid(experts, tmp_path, capsys):
