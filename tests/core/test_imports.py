@@ -36,12 +36,3 @@ def test_importing_the_core_needs_torch_and_little_else():
 
 def test_metrics_import_their_libraries_when_they_are_used():
     assert imported_by("import studies.metrics") & (COMFYUI | (HEAVY - {"studies"})) == set()
-
-
-def test_encoders_and_loading_need_no_comfyui():
-    assert imported_by("import mcdm_core.conditions, mcdm_core.checkpoints, mcdm_core.sampling") & COMFYUI == set()
-
-
-def test_training_knows_nothing_of_evaluations():
-    modules = imported_by("import mcdm_core.training.expert.run, studies.baselines.training")
-    assert not [name for name in modules if name.startswith("studies.evaluation")]

@@ -15,20 +15,12 @@ from packaging.requirements import Requirement
 from mcdm_core.system.shipped import EXAMPLES, EXPERTS
 from tools.environment import environment_python
 
-from ..support.examples import PYTHON_PAGE, ROOT, python_of
+from ..support.pages import PYTHON_PAGE, ROOT
 
 PROJECT = tomli.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MAPPED = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
 SHIPPED = "mcdm_core/shipped"
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-
-
-IMPORT_ALL = """
-import importlib, pkgutil, mcdm_core
-for module in pkgutil.walk_packages(mcdm_core.__path__, "mcdm_core."):
-    if not module.name.startswith("mcdm_core.training.") and not module.name.endswith("__main__"):
-        importlib.import_module(module.name)
-"""
 
 
 def run(command: list[str | Path], folder: Path) -> str:
@@ -102,18 +94,6 @@ def test_the_wheel_holds_the_core_what_ships_and_licences(wheel):
 
 
 @pytest.mark.long
-def test_a_checkout_s_files_are_not_what_it_runs(python, tmp_path):
-    code = "import mcdm_core, mcdm_core.system.shipped as s; print(mcdm_core.__file__, s.EXPERTS, sep='\\n')"
-    for path in run([python, "-I", "-c", code], tmp_path).splitlines():
-        assert Path(path).is_relative_to(python.parents[1])
-
-
-@pytest.mark.long
-def test_all_but_training_can_be_imported(python, tmp_path):
-    run([python, "-I", "-c", IMPORT_ALL], tmp_path)
-
-
-@pytest.mark.long
 def test_it_loads_what_the_checkout_has_by_name(python, tmp_path):
     told = run([python, "-I", "-m", "mcdm_core", "info", "hair"], tmp_path)
     assert "expert 'hair'" in told
@@ -125,14 +105,6 @@ def test_it_loads_what_the_checkout_has_by_name(python, tmp_path):
 def test_the_demo_is_drawn_from_it(python, tmp_path):
     run([python, "-I", "-m", "mcdm_core", "demo", "--steps", "2"], tmp_path)
     assert (tmp_path / "out" / "demo.png").is_file()
-
-
-@pytest.mark.long
-def test_the_python_of_the_readme_runs(python, tmp_path):
-    blocks = python_of(ROOT / "README.md")
-    assert blocks
-    for block in blocks:
-        run([python, "-I", "-c", block], tmp_path)
 
 
 @pytest.mark.long

@@ -170,6 +170,7 @@ def test_tests_go_on_whatever_fails_and_a_line_says_of_each_how_it_went(tested, 
     code, runs, said = tested(demo_commands.test, tmp_path, failing)
     assert code == int(failing is not None)
     assert ["tests/core" in words for words in runs] == [True, False]
+    assert [words[0] for words in runs] == [".venv-test", ".venv-comfyui"]
     assert all(words[words.index("--cases") + 1] == "short" for words in runs)
     parts = ({"ruff", "check_imports", "check_types"}, {"tests/core"}, {"tests/comfy"})
     assert [line.endswith("passed.") for line in said] == [failing not in part for part in parts]
@@ -221,11 +222,6 @@ def test_without_comfyui_the_nodes_tests_are_skipped(tested):
     assert code == 0
     assert said[-2].startswith("Node tests: SKIPPED, no ComfyUI in COMFYUI_PATH")
     assert said[-1] == comfyui.how_to_get_one()
-
-
-def test_tests_of_core_run_without_what_comfyui_brings(tested, tmp_path):
-    _, runs, _ = tested(demo_commands.test, tmp_path, None)
-    assert [words[0] for words in runs] == [".venv-test", ".venv-comfyui"]
 
 
 def test_all_tables_are_evaluated_by_one_command(commands):

@@ -1,14 +1,15 @@
-"""What the Markdown pages of the repository say: their words, links, pictures, names and numbers."""
+"""What the Markdown pages of the repository say: their words, links, pictures, names and numbers, and their code."""
 
 import json
 import re
+import shlex
 from pathlib import Path
 from urllib.parse import unquote
 
 import pathspec
 
 ROOT = Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
+README, PYTHON_PAGE = ROOT / "README.md", ROOT / "docs" / "python.md"
 USERS = (README, *(ROOT / "docs" / f"{name}.md" for name in ("nodes", "models", "templates")))
 """Pages whose names of nodes, templates, inputs and files are held to what there is."""
 _LEFT_OUT = pathspec.GitIgnoreSpec.from_lines((ROOT / ".comfyignore").read_text(encoding="utf-8").splitlines())
@@ -78,6 +79,25 @@ def italics_of(path: Path) -> list[str]:
 def code_of(path: Path) -> list[str]:
     """What stands between backticks."""
     return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text_of(path))]
+
+
+def code_blocks(page: Path) -> list[str]:
+    """The indented blocks of a page, without their indentation; blank lines within a block stay."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"(?<=\n\n)(?: {4}.*\n(?:\n(?= {4}))?)+", text)
+    return [re.sub(r"^ {4}", "", block, flags=re.MULTILINE) for block in blocks]
+
+
+def python_of(page: Path) -> list[str]:
+    """The blocks that are Python to be run from the top."""
+    return [block for block in code_blocks(page) if re.match(r"(?:import|from) \w", block)]
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """The words behind `python -m mcdm_core` of each command in the page's blocks."""
+    lines = "\n".join(code_blocks(page)).replace("\\\n", " ").splitlines()
+    start = "python -m mcdm_core "
+    return [shlex.split(line.removeprefix(start)) for line in lines if line.startswith(start)]
 
 
 def node_texts() -> dict[str, dict]:

@@ -5,7 +5,7 @@ from datetime import date
 
 import tomli
 
-from ...support.examples import ROOT
+from ...support.pages import ROOT
 
 TEXT = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 KINDS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]

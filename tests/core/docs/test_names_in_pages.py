@@ -23,6 +23,7 @@ from ...support.pages import (
     templates,
     text_of,
 )
+from ...support.workflow_twins import pages_of
 
 NODES = {text["display_name"]: node_id for node_id, text in node_texts().items()}
 OTHERS = {"expert", "MCDM", "mcdm", "none", *CORE_NODES, *CORE_PAGE, heading_of_templates()}
@@ -102,8 +103,9 @@ def listed() -> dict[str, list[str]]:
     return {cells[1].split("*")[1]: cells for cells in rows(LISTED) if len(cells) == 4 and cells[1].startswith("*")}
 
 
-def test_every_template_is_listed_with_its_picture():
-    assert listed().keys() == templates()
+def test_every_template_is_listed_with_its_twin_and_its_picture():
+    twins = {path.stem: f"`{twin}.json`" for twin, path in pages_of(ROOT / "workflows").items()}
+    assert {name: twin for name, (_, _, twin, _) in listed().items()} == twins
     assert {f"../workflows/{name}.jpg" for name in templates()} <= set(pictures_of(LISTED))
     assert [name for name, cells in listed().items() if f"../workflows/{name}.jpg" not in cells[0]] == []
 

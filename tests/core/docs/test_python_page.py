@@ -9,7 +9,7 @@ import mcdm_core
 from mcdm_core.cli.main import COMMANDS, main
 from mcdm_core.system.shipped import expert_names
 
-from ...support.examples import PYTHON_PAGE, ROOT, commands_of
+from ...support.pages import PYTHON_PAGE, ROOT, commands_of
 
 TEXT = PYTHON_PAGE.read_text(encoding="utf-8")
 YOUR_OWN = {"upsample.pt", "my_adm.pt"}  # files that the page says are the reader's

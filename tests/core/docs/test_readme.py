@@ -10,8 +10,7 @@ from PIL import Image
 
 from tools import commands
 
-from ...support.examples import python_of
-from ...support.pages import README, ROOT, pictures_of, text_of, words_of
+from ...support.pages import README, ROOT, pictures_of, python_of, text_of, words_of
 
 SECTIONS = [
     "Which node do I need?",

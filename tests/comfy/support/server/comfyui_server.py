@@ -19,8 +19,8 @@ from PIL import Image
 
 from .... import accelerator
 from ....support.processes import start, stop
-from ....support.repository_files import FROM_THIS_REPOSITORY
 from ....support.watchdog import PATIENCE, HungError, wait_until
+from ....support.workflow_twins import FROM_THIS_REPOSITORY
 
 ROOT = Path(__file__).resolve().parents[4]
 INSTALLED = (
