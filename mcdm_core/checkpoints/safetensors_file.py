@@ -6,7 +6,7 @@ below come first:
 - a header of 99 MB of empty objects takes 1.1 GB and 6 s, and one of 1,000,000 tensors 0.9 GB and 22 s;
 - where a name occurs twice (`the_json` in tests/fuzz/headers.py), one of the two is used without an error;
 - for a truncated file and for one with bytes to spare (`raw_bytes`) the error is the same, for a wrong dtype or shape
-  (`a_tensor_entry`) it does not name the tensor.
+  it does not name the tensor.
 """
 
 from math import prod

@@ -40,9 +40,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--all-combinations", action="store_true", help="check all 400 combinations of experts against brute force"
     )
-    parser.addoption(
-        "--hostile-files", type=int, default=40, help="spoiled files of each corpus that a server is given"
-    )
+    parser.addoption("--hostile-files", type=int, default=40, help="spoiled files of each kind that a server is given")
     parser.addoption(
         "--dynamic-vram", action="store_true", help="run tests with ComfyUI's dynamic VRAM, stood in for on the CPU"
     )

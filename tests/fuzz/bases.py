@@ -63,12 +63,9 @@ def _save(path: Path, network: UNet, about: ExpertMetadata, text: torch.nn.Modul
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.05)
     if isinstance(text, TextTransformer):  # its tensors lie beside the network's, without a prefix
-        for name, tensor in text.state_dict().items():
-            network.register_buffer(name.replace(".", "/"), tensor)
-        state = {name.replace("/", "."): tensor for name, tensor in network.state_dict().items()}
-        network = _Tensors(state)  # type: ignore[assignment]
-        text = None
-    save_expert(path, network, about, text)
+        save_expert(path, _Tensors({**network.state_dict(), **text.state_dict()}), about)
+    else:
+        save_expert(path, network, about, text)
 
 
 class _Tensors(torch.nn.Module):

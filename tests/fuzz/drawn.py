@@ -29,15 +29,18 @@ def header_files(draw: st.DrawFn, contents: Sequence[bytes]) -> bytes:
     content = draw(st.sampled_from(contents))
     way = draw(st.sampled_from(("fields", "fields", "entries", "mutation")))
     if way == "mutation":
-        return headers.mutated(draw(st.randoms(use_true_random=False)), content)[1]
+        return headers.mutated(draw(st.randoms(use_true_random=False)), content)
     file = File(content)
     for _ in range(draw(st.integers(1, 3))):
         if way == "fields":
             owner = draw(st.sampled_from(list(_owners(file.description))))
             keys = list(owner) if isinstance(owner, dict) else list(range(len(owner)))
-            strange = st.sampled_from(_NAMES) if isinstance(owner, dict) else st.nothing()
-            if keys or isinstance(owner, dict):
-                owner[draw((st.sampled_from(keys) if keys else st.nothing()) | strange)] = copy.deepcopy(draw(VALUES))
+            strange = _NAMES if isinstance(owner, dict) else ()
+            key = draw(st.sampled_from([*keys, *keys, *strange] or [None]))
+            if key in keys and draw(st.integers(0, 7)) == 0:
+                del owner[key]
+            elif key is not None:
+                owner[key] = copy.deepcopy(draw(VALUES))
         else:
             entry = file.header[draw(st.sampled_from(file.names))]
             drawn = {"dtype": st.sampled_from(DTYPES), "shape": _SHAPES, "data_offsets": _OFFSETS}
@@ -115,7 +118,7 @@ def pickle_files(draw: st.DrawFn, contents: Sequence[dict]) -> bytes:
     """A file of `torch.save`: a pickle that was drawn, alone or as one more entry of an expert's, or a mutation."""
     content = draw(st.sampled_from(contents))
     if draw(st.integers(0, 2)) == 0:
-        return pickles.mutated(draw(st.randoms(use_true_random=False)), content)[1]
+        return pickles.mutated(draw(st.randoms(use_true_random=False)), content)
     program = draw(_PROGRAMS)
     entries = pickles.entries_of(pickles.saved(content))
     name = next(name for name in entries if name.endswith("data.pkl"))

@@ -230,7 +230,6 @@ MUTATIONS: tuple[Callable[[random.Random, dict], bytes], ...] = (
 )
 
 
-def mutated(rng: random.Random, content: dict) -> tuple[str, bytes]:
-    """One spoiled file, and the name of what was done to it."""
-    mutation = rng.choice(MUTATIONS)
-    return mutation.__name__, mutation(rng, dict(content))
+def mutated(rng: random.Random, content: dict) -> bytes:
+    """A spoiled file."""
+    return rng.choice(MUTATIONS)(rng, dict(content))

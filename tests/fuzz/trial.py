@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from mcdm_core import checkpoints, load_expert
-from mcdm_core.checkpoints import CheckpointError
+from mcdm_core import load_expert
+from mcdm_core.checkpoints import CheckpointError, read_encoder
 
 from ..support.calls import counted_calls
 from ..support.memory import MEGABYTE, peak, reset_peak
@@ -44,7 +44,7 @@ def is_sentence(error: Exception) -> bool:
 
 def look(path: Path) -> None:
     """Everything that is read of a file before a run."""
-    getattr(checkpoints, "read_encoder", checkpoints.read_metadata)(path)
+    read_encoder(path)
 
 
 def load_and_sample(path: Path) -> Outcome:

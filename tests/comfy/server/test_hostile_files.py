@@ -24,7 +24,7 @@ MOST_BYTES = 100 * MEGABYTE  # beyond what the server takes for a good expert
 
 @pytest.fixture(scope="module")
 def spoiled(tmp_path_factory, request):
-    """Files of both corpora."""
+    """Files of both kinds."""
     folder = tmp_path_factory.mktemp("spoiled")
     count = str(request.config.getoption("--hostile-files"))
     command = [sys.executable, "-m", "tests.fuzz", "--write", str(folder), "--files", count, "--seed", str(SEED)]
