@@ -1,9 +1,20 @@
-"""Files of small experts with random weights."""
+"""Files of small experts with random weights, and a small network of latents."""
 
 import torch
 
 from mcdm_core import ExpertMetadata, UNet, UNetConfig, save_expert
 from mcdm_core.networks import TextTower
+
+LATENT_NETWORK = UNetConfig(
+    in_channels=4,
+    out_channels=4,
+    model_channels=16,
+    channel_mult=(1, 2),
+    num_res_blocks=1,
+    attention_downsamplings=(2,),
+    norm_groups=8,
+)
+"""A network of a VAE's latents."""
 
 
 def write_expert(path, condition, size=16, tower=None, shape=None, schedule="cosine", vae=None):

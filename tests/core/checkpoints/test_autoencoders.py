@@ -144,35 +144,22 @@ def test_a_file_of_others_is_read_as_wide_as_it_is(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "header", "message"),
     [
-        ({"vae_scale": torch.tensor(0.18215)}, "scales its latents"),
-        ({"taesd_encoder.14.bias": torch.zeros(5)}, "no VAE that can be used here"),
-        ({"taesd_decoder.1.weight": None}, "is no VAE of TAESD's layers"),
-        ({"taesd_encoder.0.bias": torch.full((64,), torch.nan).half()}, "NaN, infinite or beyond .* in encoder.0.bias"),
-        ({"taesd_encoder.0.bias": None}, "no VAE that can be used here"),
+        ({"vae_scale": torch.tensor(0.18215)}, None, "scales its latents"),
+        ({"taesd_encoder.14.bias": torch.zeros(5)}, None, "no VAE that can be used here"),
+        ({"taesd_decoder.1.weight": None}, None, "is no VAE of TAESD's layers"),
+        ({"taesd_encoder.0.bias": torch.full((64,), torch.nan).half()}, None, "NaN, infinite .* in encoder.0.bias"),
+        ({"taesd_encoder.0.bias": None}, None, "no VAE that can be used here"),
+        ({}, [], "cannot be used"),
+        ({}, {"format": 1, "widths": [1]}, "cannot be used"),
+        ({}, {"format": 2}, "of format 2 and this version reads format 1; update"),
     ],
 )
-def test_other_files_are_refused(trained, tmp_path, change, message):
+def test_other_files_are_refused(trained, tmp_path, change, header, message):
     path = tmp_path / "vae.safetensors"
     save_autoencoder(path, trained)
     tensors = {name: value for name, value in (load_file(path) | change).items() if value is not None}
-    save_file(tensors, path)
-    with pytest.raises(CheckpointError, match=message):
-        load_autoencoder(path)
-
-
-@pytest.mark.parametrize(
-    ("header", "message"),
-    [
-        ("[]", "cannot be used"),
-        (json.dumps({"format": 1, "widths": [1]}), "cannot be used"),
-        (json.dumps({"format": 2}), "of format 2 and this version reads format 1; update"),
-    ],
-)
-def test_descriptions_that_cannot_be_used_are_refused(trained, tmp_path, header, message):
-    path = tmp_path / "vae.safetensors"
-    save_autoencoder(path, trained)
-    save_file(load_file(path), path, {"mcdm_vae": header})
+    save_file(tensors, path, None if header is None else {"mcdm_vae": json.dumps(header)})
     with pytest.raises(CheckpointError, match=message):
         load_autoencoder(path)

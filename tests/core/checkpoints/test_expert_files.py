@@ -148,6 +148,8 @@ def test_truncated_torch_files(tmp_path, zipped):
         b"<!DOCTYPE html><html>not found</html>",
         b"\x20" + bytes(7) + b"{this is no JSON at all....}    ",
         bytes(64),
+        b"\x80\x02 what follows is no pickle",
+        pickle.dumps({"a": 1}, protocol=2),
     ],
 )
 def test_no_checkpoint(tmp_path, content):
@@ -156,10 +158,11 @@ def test_no_checkpoint(tmp_path, content):
     refused(path, "is not a checkpoint")
 
 
-def test_a_broken_pickle(tmp_path):
-    path = tmp_path / "broken.pt"
-    path.write_bytes(b"\x80\x02 what follows is no pickle")
-    refused(path, "is not a checkpoint, or is damaged")
+def test_no_description(tmp_path):
+    torch.save([torch.zeros(1)], tmp_path / "list.pt")
+    refused(tmp_path / "list.pt", "holds a list where a dictionary")
+    save_file({"weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    refused(tmp_path / "other.safetensors", "does not describe an expert")
 
 
 def test_no_file(tmp_path):
@@ -189,18 +192,6 @@ def test_code_is_named_and_not_run(tmp_path, writer, suffix):
         torch.save(content, path, _use_new_zipfile_serialization=writer == "torch")
     refused(path, "contains code and was not opened")
     assert not proof.exists()
-
-
-def test_a_list_is_no_checkpoint(tmp_path):
-    path = tmp_path / "list.pt"
-    torch.save([torch.zeros(1)], path)
-    refused(path, "holds a list where a dictionary")
-
-
-def test_no_description(tmp_path):
-    path = tmp_path / "other.safetensors"
-    save_file({"weight": torch.zeros(1)}, path)
-    refused(path, "does not describe an expert")
 
 
 @pytest.mark.parametrize(

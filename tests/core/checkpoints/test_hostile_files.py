@@ -1,8 +1,6 @@
 """Files that are damaged, mistaken or hostile: one sentence each, before any of it takes many calls or much memory."""
 
-import io
 import json
-import pickle
 import struct
 import zipfile
 from collections import Counter
@@ -358,14 +356,6 @@ def test_vaes_of_odd_shapes(tmp_path, shape):
     path = tmp_path / "vae.safetensors"
     save_file({"taesd_decoder.1.weight": torch.zeros(shape)}, path)
     refusal(path, load_autoencoder)
-
-
-def test_a_plain_pickle_is_not_read(tmp_path):
-    path = tmp_path / "plain.pt"
-    buffer = io.BytesIO()
-    pickle.dump({"a": 1}, buffer, protocol=2)
-    path.write_bytes(buffer.getvalue())
-    assert "is not a checkpoint" in refusal(path)
 
 
 def test_what_trainings_keep_beside_weights_is_passed_over(tmp_path):

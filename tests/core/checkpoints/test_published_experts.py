@@ -178,40 +178,33 @@ def test_the_right_one_of_several_farls_is_taken():
     assert text_encoder_among(["base.pt"]) is None
 
 
-def test_a_text_tower_is_no_expert_and_a_damaged_one_is_refused(tmp_path):
+def farl_but(change):
+    """FaRL's tensors, of which the first weight of its transformer is left out or replaced."""
     weights = reference_weights("farl_clip")
-    path = write(tmp_path / "tower.pt", weights)
-    with pytest.raises(CheckpointError, match=r"^tower\.pt is no diffusion expert but FaRL's text encoder"):
-        load_expert(path)
-    lost = next(key for key in weights if key.startswith("transformer.") and key.endswith("weight"))
-    path = write(tmp_path / "tower.pt", {key: tensor for key, tensor in weights.items() if key != lost})
-    with pytest.raises(CheckpointError, match=rf"^tower\.pt .*1 of .*\({lost}"):
-        load_text_tower(path)
+    name = next(key for key in weights if key.startswith("transformer.") and key.endswith("weight"))
+    return {key: value for key, value in (weights | {name: change(weights[name])}).items() if value is not None}
 
 
-def test_weights_of_a_text_tower_that_are_not_finite_are_refused(tmp_path):
-    weights = reference_weights("farl_clip")
-    spoiled = next(key for key in weights if key.startswith("transformer."))
-    path = write(tmp_path / "tower.pt", weights | {spoiled: torch.full_like(weights[spoiled], torch.nan)})
-    with pytest.raises(CheckpointError, match=rf"^tower\.pt has weights that are NaN.* in {spoiled}"):
-        load_text_tower(path)
+@pytest.mark.parametrize(
+    ("read", "tensors", "message"),
+    [
+        (load_expert, lambda: reference_weights("farl_clip"), "no diffusion expert but FaRL's text encoder"),
+        # As GLIDE's CLIP, whose tensors these are.
+        (load_expert, lambda: {"blocks.input.w_voc": torch.zeros(8, 4)}, "but .* of a layout unknown here"),
+        (load_text_tower, lambda: reference_weights("adm_uncond"), "holds no text encoder; choose a file of FaRL"),
+        (load_text_tower, lambda: farl_but(lambda weight: None), r"1 of .*\(transformer\."),
+        (load_text_tower, lambda: farl_but(lambda weight: weight * torch.nan), r"that are NaN.* in transformer\."),
+    ],
+)
+def test_files_of_something_else_and_damaged_ones_are_refused(tmp_path, read, tensors, message):
+    path = write(tmp_path / "file.pt", tensors())
+    with pytest.raises(CheckpointError, match=rf"^file\.pt .*{message}"):
+        read(path)
 
 
 def test_weights_that_no_text_tower_uses_may_be_anything(tmp_path):
     weights = reference_weights("farl_clip") | {"remains": torch.tensor([torch.nan])}
     assert not load_text_tower(write(tmp_path / "tower.pt", weights)).training
-
-
-def test_an_expert_is_no_text_tower(tmp_path):
-    with pytest.raises(CheckpointError, match=r"adm\.pt holds no text encoder; choose a file of FaRL"):
-        load_text_tower(write(tmp_path / "adm.pt", reference_weights("adm_uncond")))
-
-
-def test_a_file_of_no_known_layout_is_unknown(tmp_path):
-    """As GLIDE's CLIP, whose tensors these are."""
-    path = write(tmp_path / "clip_text_enc.pt", {"blocks.input.w_voc": torch.zeros(8, 4)})
-    with pytest.raises(CheckpointError, match=r"clip_text_enc\.pt is a checkpoint, but .* of a layout unknown here"):
-        load_expert(path)
 
 
 def test_the_command_line_describes_and_converts_with_options(tmp_path, capsys):

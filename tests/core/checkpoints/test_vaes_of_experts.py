@@ -14,10 +14,9 @@ from mcdm_core.networks import UNet, UNetConfig
 from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
 from mcdm_core.product.term import Term
 
+from ...support.small_experts import LATENT_NETWORK
+
 EARLIER = Path(__file__).parents[3] / "studies" / "networks" / "pixels" / "hair.safetensors"
-NETWORK = UNetConfig(
-    in_channels=4, out_channels=4, model_channels=16, channel_mult=(1, 2), num_res_blocks=1, norm_groups=8
-)
 
 
 @pytest.fixture
@@ -38,9 +37,9 @@ def path(tmp_path, vaes):
     """An expert of the first VAE's latents."""
     torch.manual_seed(0)
     key = encoder_key(load_autoencoder(vaes / "b.safetensors"))
-    metadata = ExpertMetadata("latent", NETWORK, 32, {"kind": "none"}, vae=key)
+    metadata = ExpertMetadata("latent", LATENT_NETWORK, 32, {"kind": "none"}, vae=key)
     (tmp_path / "experts").mkdir()
-    save_expert(tmp_path / "experts" / "latent.safetensors", UNet(NETWORK), metadata)
+    save_expert(tmp_path / "experts" / "latent.safetensors", UNet(LATENT_NETWORK), metadata)
     return tmp_path / "experts" / "latent.safetensors"
 
 

@@ -1,24 +1,18 @@
 """Low-rank changes of weights, against the layers that they stand for."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from mcdm_core import UNet, UNetConfig
+from mcdm_core import UNet
 from mcdm_core.networks.low_rank import add_low_rank, load_base, low_rank_of
 
-CONFIG = UNetConfig(
-    in_channels=4,
-    out_channels=4,
-    model_channels=16,
-    channel_mult=(1, 2),
-    num_res_blocks=1,
-    attention_downsamplings=(2,),
-    norm_groups=8,
-    pooled_dim=6,
-)
+from ...support.small_experts import LATENT_NETWORK
+
+CONFIG = replace(LATENT_NETWORK, pooled_dim=6)
 X, T = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([10.0, 700.0])
 
 

@@ -1,4 +1,4 @@
-"""Training of VAEs."""
+"""Training of VAEs, and the PSNR of what they reconstruct."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -10,6 +10,7 @@ import torch
 from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder
 from mcdm_core.networks.autoencoder import AutoencoderConfig
 from mcdm_core.training.autoencoder.config import AutoencoderTrainingConfig, ObjectiveConfig
+from mcdm_core.training.autoencoder.report import peak_signal_to_noise
 from mcdm_core.training.autoencoder.run import AutoencoderTrainer, Crops, distance_from_normal, reconstruction_loss
 from mcdm_core.training.config import DataConfig, OptimizerConfig, ReportConfig
 from mcdm_core.training.folder.kind import FolderKind
@@ -131,3 +132,24 @@ def test_crops_are_parts_of_the_pictures(images):
         (images.float() / 127.5 - 1).unfold(2, 8, 1).unfold(3, 8, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 8, 8)
     )
     assert all((windows == crop).flatten(1).all(dim=1).any() for crop in crops)
+
+
+def test_a_known_difference_has_its_known_ratio():
+    references = np.full((2, 4, 4, 3), 100, dtype=np.uint8)
+    images = references.copy()
+    images[0] += 10
+    images[1, :2] -= 20
+    expected = [10 * np.log10(255**2 / 100), 10 * np.log10(255**2 / 200)]
+    assert peak_signal_to_noise(images, references) == pytest.approx(expected)
+
+
+def test_equal_pictures_have_no_noise():
+    images = np.zeros((1, 2, 2, 3), dtype=np.uint8)
+    assert peak_signal_to_noise(images, images)[0] == np.inf
+
+
+def test_pictures_of_other_shapes_are_refused():
+    with pytest.raises(ValueError, match="reference of its size"):
+        peak_signal_to_noise(np.zeros((1, 2, 2, 3), np.uint8), np.zeros((1, 4, 2, 3), np.uint8))
+    with pytest.raises(ValueError, match="both uint8"):
+        peak_signal_to_noise(np.zeros((1, 2, 2, 3), np.uint8), np.zeros((1, 2, 2, 3)))

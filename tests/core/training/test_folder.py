@@ -14,7 +14,7 @@ from mcdm_core.training.expert.run import train_expert
 from mcdm_core.training.expert.trainer import Trainer
 from mcdm_core.training.folder.reading import read_folder, split_stems
 
-from ...support.tiny_runs import write_config, write_folder
+from ...support.tiny_runs import Interrupting, write_config, write_folder
 
 
 def read(folder, modalities=("hair", "skin"), size=16):
@@ -47,15 +47,9 @@ def test_modalities_alternate_from_step_to_step(tmp_path):
     data = 'kind = "folder"\npath = "pictures"\nmodalities = ["skin", "sketch", "hair"]'
     config = load_config(write_config(tmp_path / "three.toml", data=data, network="map_channels = 3"))
     source, held_out = read(tmp_path / "pictures", config.data.modalities)
-    asked = []
-
-    class Recorder:
-        def batch(self, modality, size, rng):
-            asked.append(modality)
-            return source.batch(modality, size, rng)
-
-    Trainer(config, Recorder(), held_out, tmp_path).run()
-    assert asked == ["skin", "sketch", "hair", "skin"]
+    watched = Interrupting(source)
+    Trainer(config, watched, held_out, tmp_path).run()
+    assert watched.asked == ["skin", "sketch", "hair", "skin"]
 
 
 def test_without_a_sketch_folder_the_edges_of_the_picture_are_taken(tmp_path):

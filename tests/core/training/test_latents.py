@@ -3,29 +3,22 @@
 import numpy as np
 import torch
 
-from mcdm_core import Condition, UNet, UNetConfig, prediction_named
+from mcdm_core import Condition, UNet, prediction_named
 from mcdm_core.training.config import DataConfig, ReportConfig, TrainingConfig
 from mcdm_core.training.data.sources import PictureSet
 from mcdm_core.training.expert.held_out import HeldOutReport
 from mcdm_core.training.expert.objective import Objective, trained_schedule
 
-NETWORK = UNetConfig(
-    in_channels=4,
-    out_channels=4,
-    model_channels=32,
-    channel_mult=(1, 2),
-    num_res_blocks=1,
-    attention_downsamplings=(2,),
-    norm_groups=8,
-)
+from ...support.small_experts import LATENT_NETWORK
+
 REPORT = ReportConfig(held_out=2, samples=2, sample_steps=2)
 
 
 def test_latents_are_sampled_without_a_clamp(tmp_path):
-    network = UNet(NETWORK)
+    network = UNet(LATENT_NETWORK)
     torch.nn.init.zeros_(network.out[-1].weight)
     torch.nn.init.constant_(network.out[-1].bias, -3.0)  # v everywhere, so that x0 is about 3 where there is noise only
-    settings = TrainingConfig("start", NETWORK, DataConfig("folder"), report=REPORT, image_size=32)
+    settings = TrainingConfig("start", LATENT_NETWORK, DataConfig("folder"), report=REPORT, image_size=32)
     objective = Objective(trained_schedule("cosine"), prediction_named("v"))
     source, decoded = PictureSet(torch.randn(4, 4, 4, 4).half()), []
 

@@ -184,16 +184,6 @@ def test_the_row_after_a_resumption_is_of_all_steps_since_the_last(config, tmp_p
     assert logs[0].splitlines()[1].startswith("4,")
 
 
-def test_a_row_cut_off_by_a_kill_is_written_again(config, tmp_path):
-    config.write_text(config.read_text("utf-8").replace("held_out_every = 0", "held_out_every = 0\nevery = 1"), "utf-8")
-    train_expert(config, tmp_path)
-    log = tmp_path / "both" / "loss.csv"
-    whole = log.read_text("utf-8")
-    log.write_text(whole + "5", "utf-8")
-    train_expert(config, tmp_path, "state")
-    assert log.read_text("utf-8") == whole
-
-
 def test_a_run_in_a_folder_in_use_is_refused(config, tmp_path):
     with run_folder(tmp_path, "both"), pytest.raises(ForeseenError, match="in use by another run"):
         train_expert(config, tmp_path)
@@ -208,12 +198,14 @@ def test_what_a_killed_run_has_left_of_a_file_is_removed(config, tmp_path):
 
 
 def test_logs_are_rewound_to_the_step_resumed_from(config, tmp_path):
+    """Also one whose last row a kill has cut off."""
     config.write_text(config.read_text().replace("held_out_every = 0", "held_out_every = 2\nevery = 1\nsamples = 0"))
     train_expert(config, tmp_path)
     folder = tmp_path / "both"
     before = (folder / "loss.csv").read_text(), (folder / "held_out.csv").read_text()
     state = torch.load(folder / "state.pt")
     torch.save({**state, "step": 3}, folder / "state.pt")
+    (folder / "loss.csv").write_text(before[0] + "2")
     train_expert(config, tmp_path, "state")
     lines = (folder / "loss.csv").read_text().splitlines()
     assert lines[:4] == before[0].splitlines()[:4]
