@@ -1,19 +1,27 @@
-"""Fixtures for tests in a real ComfyUI, the one that `tools/comfyui.py` finds."""
+"""Fixtures for tests in a real ComfyUI, the one that `tools/comfyui.py` finds.
+
+Test files import ComfyUI, the pack (`mcdm_pack`) and most of `support/` at their top. This file can't, and nor can
+another conftest.py: it is read before options are, and where there is no ComfyUI.
+"""
 
 import asyncio
 import importlib
 import importlib.util
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+from .. import accelerator as stand_in
 from .support.attachments import PAIRS
-from .support.core_samplers import sampler_names
 from .support.left_out import reason_to_leave_out
 from .support.server.workers import NO_RAY
 
@@ -46,10 +54,46 @@ def pytest_addoption(parser):
     )
 
 
-def pytest_generate_tests(metafunc):
-    if "every_sampler" in metafunc.fixturenames:
-        found = find_comfyui()
-        metafunc.parametrize("every_sampler", sampler_names(found) if found else [])
+class FileWithoutComfyUI(pytest.File):
+    """A file of tests where there is no ComfyUI: it isn't imported, and counts as one test, which is skipped."""
+
+    def collect(self):
+        every_test = pytest.Function.from_parent(self, name="every test", callobj=lambda: None)
+        every_test.add_marker(pytest.mark.skip(reason=NO_COMFYUI))
+        return [every_test]
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    """Make ComfyUI and the pack importable before the first file of tests is imported."""
+    comfyui = find_comfyui()
+    if comfyui is None:
+        return FileWithoutComfyUI.from_parent(parent, path=module_path)
+    if "mcdm_pack" not in sys.modules:
+        load_pack(comfyui, parent.config)
+    return None
+
+
+def load_pack(comfyui: Path, config: pytest.Config) -> None:
+    """Load the pack into this process as ComfyUI loads it, with folders of models, inputs and outputs that are empty.
+
+    It is on the CPU, unless `--accelerator` lets ComfyUI find that one.
+    """
+    # The repository's nodes/ would hide ComfyUI's module of that name, and tests/comfy its package comfy.
+    inside = [entry for entry in sys.path if ROOT in (Path(entry).resolve(), *Path(entry).resolve().parents)]
+    sys.path[:] = [str(comfyui), *(entry for entry in sys.path if entry not in inside or "site-packages" in entry)]
+    base = tempfile.TemporaryDirectory(prefix="comfyui-base-")
+    config.add_cleanup(base.cleanup)
+    for name in ("models/mcdm", "input", "output", "custom_nodes"):
+        (Path(base.name) / name).mkdir(parents=True)
+
+    from comfy.cli_args import args
+
+    args.cpu = not (config.getoption("--accelerator") and stand_in.is_installed())
+    args.base_directory = base.name
+    import nodes
+
+    assert Path(nodes.__file__).parent == comfyui
+    load_package("mcdm_pack", ROOT)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -59,10 +103,6 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.long)
         if config.getoption("--accelerator") and (reason := reason_to_leave_out(item.nodeid)):
             item.add_marker(pytest.mark.skip(reason=f"not on the accelerator: {reason}"))
-    if find_comfyui() is None:
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason=NO_COMFYUI))
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -84,45 +124,33 @@ def comfyui() -> Path:
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory) -> Path:
-    """ComfyUI's folders of models, inputs and outputs, empty."""
-    folder = tmp_path_factory.mktemp("comfyui-base")
-    for name in ("models/mcdm", "input", "output", "custom_nodes"):
-        (folder / name).mkdir(parents=True)
-    return folder
+def base() -> Path:
+    """The folder of ComfyUI's models, inputs and outputs."""
+    from comfy.cli_args import args
+
+    return Path(args.base_directory)
 
 
 @pytest.fixture(scope="session")
-def pack(comfyui: Path, base: Path, request) -> Iterator[ModuleType]:
-    """The pack, loaded into this process as ComfyUI loads it; `--dynamic-vram` is for all that follows.
+def pack(request) -> Iterator[ModuleType]:
+    """The pack, whose nodes ComfyUI knows; `--dynamic-vram` is for all that follows."""
+    import mcdm_pack
 
-    It is on the CPU, unless `--accelerator` lets ComfyUI find that one.
-    """
-    if accelerated := request.config.getoption("--accelerator"):
-        request.getfixturevalue("accelerator")
-    # The repository's nodes/ would hide ComfyUI's module of that name, and tests/comfy its package comfy.
-    inside = [entry for entry in sys.path if ROOT in (Path(entry).resolve(), *Path(entry).resolve().parents)]
-    sys.path[:] = [str(comfyui), *(entry for entry in sys.path if entry not in inside or "site-packages" in entry)]
-
-    from comfy.cli_args import args
-
-    args.cpu = not accelerated
-    args.base_directory = str(base)
     import nodes
 
-    assert Path(nodes.__file__).parent == comfyui
-    module = load_package("mcdm_pack", ROOT)
-    module.extension = asyncio.run(module.comfy_entrypoint())
+    from .support import dynamic_vram
+
+    if request.config.getoption("--accelerator"):
+        request.getfixturevalue("accelerator")
+    mcdm_pack.extension = asyncio.run(mcdm_pack.comfy_entrypoint())
     with pytest.MonkeyPatch.context() as monkeypatch:
-        for cls in asyncio.run(module.extension.get_node_list()):
+        for cls in asyncio.run(mcdm_pack.extension.get_node_list()):
             schema = cls.GET_SCHEMA()
             monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, schema.node_id, cls)
             monkeypatch.setitem(nodes.NODE_DISPLAY_NAME_MAPPINGS, schema.node_id, schema.display_name)
         if request.config.getoption("--dynamic-vram", default=False):
-            from .support import dynamic_vram
-
             dynamic_vram.install(monkeypatch)
-        yield module
+        yield mcdm_pack
 
 
 @pytest.fixture(scope="session")
@@ -160,7 +188,6 @@ def node(pack):
 @pytest.fixture(scope="session")
 def save_small(core, base) -> Callable[..., str]:
     """Save a small expert with random weights; returns its file's name."""
-    import torch
 
     def save(name: str, condition: dict, seed: int, encoder=None, size=32, shape=None, **settings) -> str:
         torch.manual_seed(seed)
@@ -198,8 +225,6 @@ def small_experts(core, save_small) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def small_vaes(core, base) -> dict[str, str]:
     """Keys of two small VAEs with random weights among ComfyUI's: one in the folder, one in a folder within."""
-    import torch
-
     autoencoders = sys.modules["mcdm_pack.mcdm_core.checkpoints.autoencoders"]
     networks = sys.modules["mcdm_pack.mcdm_core.networks.autoencoder"]
     keys = {}
@@ -240,9 +265,6 @@ def latent_experts(core, save_small, small_vaes) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def server(comfyui, small_experts, latent_experts, base, tmp_path_factory, request):
     """A server with the small experts and their VAEs; a module with `COUNTS_CALLS` has its calls counted."""
-    import numpy as np
-    from PIL import Image
-
     from .support.server.comfyui_server import started
 
     folder = tmp_path_factory.mktemp("comfyui-server")
@@ -267,8 +289,6 @@ def load_latent(node, latent_experts):
 
 def _loaded(node, expert_name: str, size: int) -> SimpleNamespace:
     """A loaded expert, with a condition from a picture of this size or from a text or a class."""
-    import torch
-
     model, encoder, vae = node("MCDM_LoadExpert", expert_name=expert_name)
     noise = torch.rand(1, size, size, generator=torch.Generator().manual_seed(7))
     condition = null = None
@@ -343,7 +363,6 @@ def joint_chain(chain):
 @pytest.fixture
 def sample(node):
     """Sample a chain with Product-of-Experts KSampler; returns the samples."""
-    import torch
 
     def run(experts, latent=None, sampler_name="euler", steps=3, seed=5, denoise=1.0, **more):
         latent = latent or {"samples": torch.zeros(2, 3, 32, 32)}
@@ -359,7 +378,6 @@ def guide(node):
     """Sample a chain, or a guider, with a SAMPLER, its name in ComfyUI, or a sampler function; returns the samples."""
     import comfy.model_management
     import comfy.samplers
-    import torch
 
     def sampler_of(sampler):
         if isinstance(sampler, str):
@@ -478,8 +496,6 @@ def product(node):
 @pytest.fixture
 def passes(monkeypatch):
     """Rows and `cond_or_uncond` of every network call, by the name of the expert."""
-    import torch
-
     found = []
 
     def watch(expert):

@@ -12,10 +12,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from comfy_api import torch_helpers as helpers
 
+from ..support import small_runs
 from ..support.closeness import AGREEMENT, FUSED, rounded
 from ..support.core_nodes import ON_GUIDANCE, ON_PREDICTIONS, run_node
-from ..support.families import FAMILIES
+from ..support.families import FAMILIES, small
+from ..support.oracle.core_guiders import core_guider
+from ..support.oracle.through_core import ThroughCore
+from ..support.oracle.variants import Expert
 
 STEPS = 4
 SEED = 3
@@ -25,9 +30,6 @@ LATENTS = {"SD15": (4, 8, 12), "WAN21_T2V": (16, 4, 4, 6)}  # larger than the fa
 @pytest.fixture(scope="module")
 def stage(pack):
     """Two networks of a family, twice over, and their prompts; each is made once."""
-    from ..support.families import small
-    from ..support.oracle.variants import Expert
-
     made = {}
 
     def build(name):
@@ -63,9 +65,7 @@ def test_the_page_names_these_nodes(rows, nodes):
 
 
 def sampled(stage, guider, pictures=2, **settings):
-    from ..support.small_runs import sampled
-
-    return sampled(guider, steps=STEPS, shape=(pictures, *stage.latent), **settings)
+    return small_runs.sampled(guider, steps=STEPS, shape=(pictures, *stage.latent), **settings)
 
 
 @pytest.fixture
@@ -74,8 +74,6 @@ def product_of(guider_of):
 
 
 def brute_force(stage, experts, hooks_ask=False, **settings):
-    from ..support.oracle.through_core import ThroughCore
-
     return sampled(stage, ThroughCore(experts, SEED, hooks_ask), **settings)
 
 
@@ -142,8 +140,6 @@ def test_what_asks_the_network_acts_on_a_product_of_copies_as_core_at_the_sum_of
     stage, product_of, assert_agree, name
 ):
     """A product of two networks of equal weights, at 1.5 and 2.5, is one of them at 4."""
-    from ..support.oracle.core_guiders import core_guider
-
     node = ON_GUIDANCE[name]
     scene = stage(node.family)
     models = [node.attach(scene.networks[0][0]), scene.networks[1][0], node.attach(scene.networks[1][0])]
@@ -181,8 +177,6 @@ def test_differential_diffusion_is_read_from_the_first_expert(stage, product_of,
 @pytest.mark.parametrize("place", [0, 1])
 def test_torch_compile(request, stage, product_of, assert_agree, place):
     """Without the compiler itself, which not every machine has: what it wraps stays the same."""
-    from comfy_api import torch_helpers as helpers
-
     scene = stage("Flux")
 
     graphs = []
@@ -205,8 +199,6 @@ def test_torch_compile(request, stage, product_of, assert_agree, place):
 
 def test_a_sampler_node_that_sets_cfg_sets_the_first_experts_in_product_as_model(stage, node):
     """CFGOverride wraps the prediction of the whole guider, whose cfg is the given model's weight."""
-    from ..support.oracle.core_guiders import core_guider
-
     scene = stage("SD15")
     first, second = (scene.expert(model, place) for place, model in enumerate(scene.networks[0]))
     (chain,) = node("MCDM_Expert", experts=(), **vars(second))

@@ -3,15 +3,17 @@
 from dataclasses import replace
 from functools import partial
 
+import comfy.hooks
 import pytest
 
+from ..support.clones import lora_on
 from ..support.closeness import assert_close
+from ..support.oracle.networks import network
 
 
 @pytest.fixture
 def attach(pack):
     """An expert with a hook that scales what the attention to its text gives; a copy by its `clone` crashes."""
-    import comfy.hooks
 
     class Forgetful(comfy.hooks.TransformerOptionsHook):
         """As Attention Couple's of prompt-control: made by its class, and given its regions afterwards."""
@@ -59,8 +61,6 @@ def test_a_hook_whose_clone_forgets(bare, attach, product_of, by_core, places):
 
 def test_on_clones_of_one_network(bare, attach, product_of, by_core):
     """The second expert's MODEL is a LoRA clone of the first one's."""
-    from ..support.clones import lora_on
-    from ..support.oracle.networks import network
 
     def experts(base):
         return [attach(bare(0, base()), 0.5), attach(bare(1, lora_on(base(), 8)), 1.5)]

@@ -6,10 +6,16 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import comfy.samplers
 import pytest
 import torch
 
+import nodes
+
 from ..support.closeness import AGREEMENT, assert_close
+from ..support.oracle.networks import controlnet, network
+from ..support.oracle.through_core import ThroughCore
+from ..support.oracle.variants import expert_of
 
 
 @pytest.fixture
@@ -19,8 +25,6 @@ def tiling(pack, monkeypatch):
     Tiled Diffusion has this shape: ControlNets keep their hint from ComfyUI in a run whose store is on, and the node
     asks for it, a half at a time.
     """
-    import comfy.samplers
-
     store = SimpleNamespace(on=False)
     sample, area_of = comfy.samplers.KSAMPLER.sample, comfy.samplers.get_area_and_mult
 
@@ -65,10 +69,6 @@ def tiling(pack, monkeypatch):
 @pytest.fixture
 def experts_with(pack, tiling):
     """Two experts on networks of their own; those in the given places are tiled, or have a ControlNet."""
-    import nodes
-
-    from ..support.oracle.networks import controlnet, network
-    from ..support.oracle.variants import expert_of
 
     def build(tiled, steered):
         made = [expert_of(network("eps", place + 1), place) for place in range(2)]
@@ -87,8 +87,6 @@ def experts_with(pack, tiling):
 
 @pytest.fixture
 def by_core(sampled):
-    from ..support.oracle.through_core import ThroughCore
-
     return lambda experts: sampled(ThroughCore(experts, 3))
 
 

@@ -8,13 +8,18 @@ import importlib
 from dataclasses import replace
 from functools import partial
 
+import comfy.samplers
 import pytest
 import torch
+from comfy.patcher_extension import WrappersMP
 
 from ..support.attachments import split
+from ..support.clones import lora_on
 from ..support.closeness import assert_close
 from ..support.core_samplers import core_ksampler
 from ..support.leaks import Living, state_of
+from ..support.oracle.core_guiders import core_guider
+from ..support.oracle.networks import network
 
 STEPS = 4
 KEPT = "kept by a test"
@@ -45,8 +50,6 @@ def instead(args):
 
 def asking(args):
     """Guides away from what the network answers to another sample, the more the more often it has asked."""
-    import comfy.samplers
-
     kept = args["model_options"].setdefault(KEPT, {})
     kept["times"] = kept.get("times", 0) + 1
 
@@ -78,14 +81,10 @@ def growing(by):
 
 
 def wrap(model, wrapper):
-    from comfy.patcher_extension import WrappersMP
-
     model.add_wrapper(WrappersMP.CALC_COND_BATCH, wrapper)
 
 
 def in_place_of_the_batch(args):
-    import comfy.samplers
-
     options = args["model_options"]
     options[KEPT] = options.get(KEPT, 0) + 0.1
     found = comfy.samplers.calc_cond_batch(args["model"], args["conds"], args["input"], args["sigma"], options)
@@ -136,8 +135,6 @@ def by_core_guiders(by_core):
 @pytest.fixture
 def core_alone(sampled):
     """Sample an expert by core's CFGGuider."""
-    from ..support.oracle.core_guiders import core_guider
-
     return lambda expert: sampled(core_guider(expert), steps=STEPS)
 
 
@@ -198,8 +195,6 @@ def test_two_experts_keep_theirs_apart(bare, run, by_core_guiders, replaces):
 @pytest.mark.parametrize("wrapper", [None, split(4)], ids=["in one pass", "given up"])
 def test_a_lora_beside_its_base(bare, run, by_core_guiders, wrapper):
     """From the second step on they share passes; where that fails, what the pass kept doesn't count either."""
-    from ..support.clones import lora_on
-    from ..support.oracle.networks import network
 
     def experts(base):
         models = [base().clone() for _ in range(2)]
@@ -270,8 +265,6 @@ def test_each_model_has_one_for_the_run(bare, run, watched):
 
 
 def test_each_model_of_two_latent_spaces_has_one(spaces, joint, joint_chain, node, watched):
-    import comfy.samplers
-
     groups = [spaces("latents", (32, 32), (2.0, 1.0), (-0.5, 1.0)), spaces("pixels", (32, 32), (1.5, 2.0))]
     found = [watched(group.members[0].loaded.model) for group in groups]
     (guider,) = node("MCDM_Guider", experts=joint_chain(groups))

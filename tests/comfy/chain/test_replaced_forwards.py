@@ -1,12 +1,18 @@
 """Nodes that put a function of their own in place of a layer's `forward`, one that takes half of a batch for nulls."""
 
+import copy
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from ..support.clones import as_edm, lora_on
 from ..support.closeness import assert_close
+from ..support.families import FAMILIES
+from ..support.families.small import condition, network, null
+from ..support.oracle.core_guiders import core_guider
+from ..support.oracle.variants import Expert
 
 LEVEL = 0.7
 LATENT = (16, 2, 4, 6)
@@ -15,13 +21,11 @@ LATENT = (16, 2, 4, 6)
 @pytest.fixture(scope="module")
 def small(pack):
     """Small MODELs of Wan, and prompts."""
-    from ..support.families import FAMILIES, small
-
     row = FAMILIES["WAN21_T2V"]
     return SimpleNamespace(
-        network=lambda: small.network("WAN21_T2V", row, 1),
-        condition=lambda seed: small.condition(row, seed),
-        null=small.null(row),
+        network=lambda: network("WAN21_T2V", row, 1),
+        condition=lambda seed: condition(row, seed),
+        null=null(row),
     )
 
 
@@ -52,11 +56,8 @@ def steered(model, text):
 @pytest.fixture
 def experts(small):
     """Two prompts on one steered MODEL, or each on one of its own that is its equal."""
-    from ..support.oracle.variants import Expert
 
     def make(weights=(1.6, 0.9), null=True, apart=False, lora=False):
-        from ..support.clones import lora_on
-
         shared = small.network()
 
         def expert(place):
@@ -73,8 +74,6 @@ def experts(small):
 @pytest.mark.parametrize("cfg", [1.0, 2.5])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_one_prompt_is_cores_guider(experts, product_of, sampled, cfg, batch):
-    from ..support.oracle.core_guiders import core_guider
-
     expert, shape = replace(experts()[0], weight=cfg), (batch, *LATENT)
     assert torch.equal(product_of([expert], shape=shape), sampled(core_guider(expert), shape=shape))
 
@@ -89,8 +88,6 @@ def test_two_prompts_with_their_nulls(experts, product_of, by_core, batch, lora)
 
 def test_two_prompts_without_nulls(experts, product_of, sampled, caplog):
     """Weights that sum to 1 need none: D = w₁ D_A + w₂ D_B, each prediction made alone by core at cfg 1."""
-    from ..support.oracle.core_guiders import core_guider
-
     weights = (0.4, 0.6)
     once = {"shape": (1, *LATENT), "sigmas": torch.tensor([LEVEL, 0.0])}
 
@@ -106,8 +103,6 @@ def test_two_prompts_without_nulls(experts, product_of, sampled, caplog):
 
 
 def test_a_prompt_twice_is_one_prompt_at_the_sum_of_weights(experts, product_of, sampled):
-    from ..support.oracle.core_guiders import core_guider
-
     first, shape = experts()[0], (1, *LATENT)
     theirs = sampled(core_guider(replace(first, weight=2.5)), shape=shape)
     assert_close(product_of([first, replace(first, weight=0.9)], shape=shape), theirs)
@@ -115,10 +110,6 @@ def test_a_prompt_twice_is_one_prompt_at_the_sum_of_weights(experts, product_of,
 
 def test_what_replaces_something_and_asks_no_more_rows(host, small):
     """A schedule, a setting, a layer with other weights and what is compiled run as what they replace."""
-    import copy
-
-    from ..support.clones import as_edm
-
     replaces_forwards = host.chain.pairs.replaces_forwards
     model = small.network()
     block = model.model.diffusion_model.blocks[0]

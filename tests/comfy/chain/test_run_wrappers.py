@@ -5,11 +5,16 @@ import re
 from dataclasses import replace
 from functools import partial
 
+import comfy_extras.nodes_easycache as nodes
 import pytest
 import torch
+from comfy.patcher_extension import WrappersMP
 
+from ..support.clones import lora_on
 from ..support.closeness import assert_close
 from ..support.leaks import Living
+from ..support.oracle.core_guiders import core_guider
+from ..support.small_runs import sampled_by_core
 
 STEPS = 8
 
@@ -17,8 +22,6 @@ STEPS = 8
 @pytest.fixture(scope="module")
 def easycache_fails(bare):
     """Whether core's EasyCache fails in core alone, on a condition and a null in one batch."""
-    from ..support.small_runs import sampled_by_core
-
     try:
         sampled_by_core([with_cache(bare(0), "EasyCache", 1.0)], STEPS)
     except RuntimeError:
@@ -27,8 +30,6 @@ def easycache_fails(bare):
 
 
 def with_cache(expert, cache, threshold):
-    import comfy_extras.nodes_easycache as nodes
-
     settings = {"reuse_threshold": threshold, "start_percent": 0.1, "end_percent": 0.95, "verbose": False}
     return replace(expert, model=getattr(nodes, f"{cache}Node").execute(expert.model, **settings).args[0])
 
@@ -72,8 +73,6 @@ def skipped(caplog):
 
 @pytest.mark.parametrize("cache", ["EasyCache", "LazyCache"])
 def test_one_expert_is_cores_guider(bare, cached, product_of, skipped, sampled, cache):
-    from ..support.oracle.core_guiders import core_guider
-
     expert = cached(bare(0), cache)
     theirs = skipped(lambda: sampled(core_guider(expert), steps=STEPS))
     ours = skipped(lambda: product_of([expert]))
@@ -105,7 +104,6 @@ def test_easycache_on_the_second_expert_alone_is_cores_run(bare, cached, product
 @pytest.mark.parametrize("attached", ["to each", "before the LoRA"])
 def test_easycache_on_a_clone_with_a_lora(bare, cached, product_of, by_core, skipped, attached):
     """The second MODEL's own cache decides for it, also where both were made of one MODEL with a cache."""
-    from ..support.clones import lora_on
 
     def make(networks):
         first, second = cached(networks[0]), replace(bare(1), model=cached(networks[1], threshold=1.5).model)
@@ -169,8 +167,6 @@ def halved(executor, *args, **kwargs):
 
 
 def wrapped(expert, wrapper):
-    from comfy.patcher_extension import WrappersMP
-
     model = expert.model.clone()
     model.add_wrapper(WrappersMP.OUTER_SAMPLE, wrapper)
     return replace(expert, model=model)

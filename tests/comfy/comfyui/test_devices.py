@@ -4,20 +4,22 @@ import threading
 from collections import Counter
 from dataclasses import replace
 
+import comfy.model_management
+import comfy_extras.nodes_multigpu as nodes
 import pytest
 import torch
 
+from ..support.clones import lora_on
 from ..support.closeness import rounded
 from ..support.core_samplers import cancelled_at
 from ..support.leaks import Living, assert_unchanged, state_of
+from ..support.oracle.core_guiders import core_guider
+from ..support.oracle.variants import expert_of
 
 
 @pytest.fixture
 def split(pack, devices, monkeypatch):
     """An expert through core's node."""
-    import comfy.model_management
-    import comfy_extras.nodes_multigpu as nodes
-
     monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: list(devices))
     return lambda expert: replace(expert, model=nodes.MultiGPUCFGSplitNode.execute(expert.model, 2).args[0])
 
@@ -40,8 +42,6 @@ def assert_close(ours, theirs):
 
 
 def test_one_expert_is_cores_guider(bare, split, guider_of, sampled):
-    from ..support.oracle.core_guiders import core_guider
-
     expert = split(bare(0))
     assert torch.equal(sampled(guider_of([expert])), sampled(core_guider(expert)))
 
@@ -62,9 +62,6 @@ def test_a_split_changes_nothing(bare, split, guider_of, sampled, passes, places
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize("order", ["LoRA after the split", "LoRA before the split", "LoRA first"])
 def test_clones_whose_copies_share_a_network(bare, split, guider_of, sampled, order):
-    from ..support.clones import lora_on
-    from ..support.oracle.variants import expert_of
-
     def with_lora(expert):
         return expert_of(lora_on(expert.model, 8, 0.5), 1)
 
@@ -97,8 +94,6 @@ def test_a_controlnet_on_a_split_second_expert(cast, split, guider_of, sampled, 
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("end", ["finished", "cancelled"])
 def test_nothing_is_left_behind(bare, split, guider_of, sampled, end):
-    import comfy.model_management
-
     experts = [split(bare(0)), split(bare(1))]
     guider = guider_of(experts)
     whole = sampled(guider)

@@ -3,23 +3,24 @@
 import pytest
 import torch
 
+from ..support import dynamic_vram as support
+from ..support.clones import lora_on
 from ..support.closeness import rounded
+from ..support.core_samplers import core_ksampler
+from ..support.oracle.core_guiders import core_guider
+from ..support.oracle.networks import network
+from ..support.oracle.variants import expert_of
+from ..support.small_runs import sampled
 
 LAYOUTS = ("eps", "flow", "SDXL")
 
 
 def core_alone(model):
     """ComfyUI's own CFGGuider over one MODEL."""
-    from ..support.oracle.core_guiders import core_guider
-    from ..support.oracle.variants import expert_of
-    from ..support.small_runs import sampled
-
     return sampled(core_guider(expert_of(model, 0), 2.0), steps=4)
 
 
 def with_lora(model):
-    from ..support.clones import lora_on
-
     return lora_on(model, 8)
 
 
@@ -28,8 +29,6 @@ def with_lora(model):
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_core_alone_gives_what_it_gives_without(dynamic_vram, layout, lora, share):
-    from ..support.oracle.networks import network
-
     classic, dynamic = network(layout, 1, disable_dynamic=True), network(layout, 1)
     assert dynamic.is_dynamic()
     assert not classic.is_dynamic()
@@ -51,8 +50,6 @@ def test_core_alone_gives_what_it_gives_without(dynamic_vram, layout, lora, shar
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
 def test_core_alone_in_smaller_formats(dynamic_vram, dtype, share):
     """Patched weights are rounded at random, in another way than without; plain ones stay what they are."""
-    from ..support.oracle.networks import network
-
     classic, dynamic, exact = (
         network("eps", 1, dtype, disable_dynamic=True),
         network("eps", 1, dtype),
@@ -68,8 +65,6 @@ def test_core_alone_in_smaller_formats(dynamic_vram, dtype, share):
 
 
 def test_core_alone_where_pages_are_taken_away_in_the_middle(dynamic_vram):
-    from ..support.oracle.networks import network
-
     dynamic = with_lora(network("eps", 1))
     expected = core_alone(dynamic)
     dynamic_vram.reset()
@@ -85,8 +80,6 @@ def test_core_alone_where_pages_are_taken_away_in_the_middle(dynamic_vram):
 
 def test_what_is_in_a_page_that_was_taken_away_is_rubbish(dynamic_vram):
     """Else the tests above would say nothing about who minds the signatures."""
-    from ..support.oracle.networks import network
-
     dynamic = network("eps", 1)
     core_alone(dynamic)
     dynamic_vram.free_all()
@@ -99,17 +92,12 @@ def test_what_is_in_a_page_that_was_taken_away_is_rubbish(dynamic_vram):
 
 
 def test_lines_that_are_no_longer_there_are_noticed(dynamic_vram, monkeypatch):
-    from ..support import dynamic_vram as support
-
     monkeypatch.setitem(support._LINES, "_vbar_get", {"if self.load_device is None:": "if False:"})
     with pytest.raises(RuntimeError, match=r'"if self.load_device is None:" once in .*_vbar_get .* 0 times; read'):
         support.install(monkeypatch)
 
 
 def test_no_layer_keeps_its_page_after_a_pass(dynamic_vram, load):
-    from ..support.core_samplers import core_ksampler
-    from ..support.oracle.networks import network
-
     dynamic, expert = network("eps", 1), load("hair")
     core_alone(dynamic)
     core_ksampler(expert.model, expert, 2.0)

@@ -1,7 +1,13 @@
 """Empty latents of nodes that don't know the model take its size, as they do in ComfyUI's own sampler nodes."""
 
+import comfy.samplers
+import comfy_extras.nodes_ace as ace
+import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
+from comfy.cli_args import args
+
+import nodes
 
 from ..support.core_samplers import core_ksampler
 from ..support.families.spaces import expert_in
@@ -9,14 +15,10 @@ from ..support.families.spaces import expert_in
 
 def empty_picture():
     """128 × 128 pixels."""
-    import nodes
-
     return nodes.EmptyLatentImage().generate(128, 128, 2)[0]
 
 
 def empty_audio():
-    import comfy_extras.nodes_ace as ace
-
     return ace.EmptyAceStep15LatentAudio.execute(seconds=4.0, batch_size=2).args[0]
 
 
@@ -39,8 +41,6 @@ def test_ksampler(chain, node, space, empty, shape):
 
 
 def test_ksampler_gives_out_the_dtype_that_the_user_chose(chain, node, monkeypatch):
-    from comfy.cli_args import args
-
     expert, latent = expert_in("Flux2", 1), empty_picture()
     settings = {"seed": 5, "steps": 4, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
     monkeypatch.setattr(args, "fp16_intermediates", True)
@@ -50,9 +50,6 @@ def test_ksampler_gives_out_the_dtype_that_the_user_chose(chain, node, monkeypat
 
 
 def test_inspect(chain, node, load):
-    import comfy.samplers
-    import comfy_extras.nodes_custom_sampler as custom
-
     expert = expert_in("ChromaRadiance", 1)
     experts = chain((expert, {"weight": 2.0}))
     (guider,) = node("MCDM_Guider", experts=experts)

@@ -2,12 +2,17 @@
 
 from types import SimpleNamespace
 
+import comfy.samplers
+import comfy.utils
+import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
+from comfy.model_sampling import CONST, ModelSamplingAV
 
 from ..support.core_samplers import core_ksampler
 from ..support.families.sounding import SOUND, VIDEO, empty_latent, nested, random_latent, sounding_expert
 from ..support.families.spaces import expert_in
+from ..support.oracle.core_guiders import core_guider, sample_by_core_guiders
 
 SETTINGS = {"seed": 5, "steps": 4, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
 SIGMAS = torch.tensor([1.0, 0.9, 0.6, 0.0])
@@ -16,7 +21,6 @@ SIGMAS = torch.tensor([1.0, 0.9, 0.6, 0.0])
 @pytest.fixture
 def run():
     """Sample a guider on a nested latent; returns its parts."""
-    import comfy.samplers
 
     @torch.no_grad()
     def sample(guider, start=None, sigmas=SIGMAS, **more):
@@ -35,14 +39,10 @@ def product(node, chain):
 
 def brute_force(experts):
     """Eq. 10 in float64 by core's guiders, on a latent that each unpacks."""
-    from ..support.oracle.core_guiders import sample_by_core_guiders
-
     return sample_by_core_guiders(experts, random_latent(2), SIGMAS, latent=empty_latent()["samples"]).unbind()
 
 
 def core(expert, cfg):
-    from ..support.oracle.core_guiders import core_guider
-
     return core_guider(expert, cfg)
 
 
@@ -131,9 +131,6 @@ class VideoVAE:
 
 
 def test_inspect(node, chain, product, run):
-    import comfy.samplers
-    import comfy_extras.nodes_custom_sampler as custom
-
     experts = chain(sounding_expert(1), (sounding_expert(2), {"mask": torch.full((1, 8, 8), 0.5)}))
     given = {
         "noise": custom.Noise_RandomNoise(3),
@@ -149,9 +146,6 @@ def test_inspect(node, chain, product, run):
 
 
 def test_what_inspect_records_is_the_product(host, chain):
-    import comfy.samplers
-    import comfy_extras.nodes_custom_sampler as custom
-
     experts = chain((sounding_expert(1), {"weight": 1.5}), (sounding_expert(2), {"weight": 2.0}))
     euler = comfy.samplers.sampler_object("euler")
     arguments = (custom.Noise_RandomNoise(3), euler, SIGMAS, empty_latent(), "1, 2, 3")
@@ -193,8 +187,6 @@ def test_experts_of_one_latent_are_refused(product, run):
 
 
 def test_scores_are_of_all_parts_and_of_flows_too(node, chain, host):
-    import comfy.samplers
-
     experts = chain((sounding_expert(1), {"weight": 2.0}), (sounding_expert(2), {"weight": 1.5}))
     (guider,) = node("MCDM_Guider", experts=experts, scores=True)
     guider.observer = (seen := []).append
@@ -210,8 +202,6 @@ def test_scores_are_of_all_parts_and_of_flows_too(node, chain, host):
 
 
 def test_sounds_at_two_scales_are_refused(product, run):
-    from comfy.model_sampling import CONST, ModelSamplingAV
-
     class Sampling(ModelSamplingAV, CONST):
         pass
 
@@ -226,8 +216,6 @@ def test_sounds_at_two_scales_are_refused(product, run):
 
 
 def test_parts_survive_packing(host):
-    import comfy.utils
-
     parts = random_latent(1).unbind()
     packed, shapes = comfy.utils.pack_latents(parts)
     assert torch.equal(host.comfyui.latents.pack(parts), packed)

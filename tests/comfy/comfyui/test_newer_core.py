@@ -3,7 +3,13 @@
 import inspect
 from functools import partial
 
+import comfy.sampler_helpers
+import comfy.samplers
 import pytest
+import torch
+from comfy.patcher_extension import WrappersMP
+
+import nodes
 
 MORE = {"latent_shapes": [(1, 3, 32, 32)], "unknown": 1}
 
@@ -11,8 +17,6 @@ MORE = {"latent_shapes": [(1, 3, 32, 32)], "unknown": 1}
 @pytest.fixture
 def newer(monkeypatch):
     """Let methods of CFGGuider take what newer ones take; returns what each was given, in the order of the calls."""
-    import comfy.samplers
-
     core, seen = comfy.samplers.CFGGuider, []
 
     def take(name):
@@ -49,19 +53,12 @@ def test_sample(chain, experts, guide, newer):
 
 
 def test_outer_sample(chain, experts, guide, newer):
-    from comfy.patcher_extension import WrappersMP
-
     experts[0].model.add_wrapper(WrappersMP.OUTER_SAMPLE, handing_on)
     guide(chain(*experts))
     assert ("ProductGuider", "outer_sample", MORE) in newer
 
 
 def test_outer_sample_of_product_as_model(node, chain, experts, newer):
-    import torch
-    from comfy.patcher_extension import WrappersMP
-
-    import nodes
-
     experts[0].model.add_wrapper(WrappersMP.OUTER_SAMPLE, handing_on)
     (model,) = node("MCDM_ProductModel", model=experts[0].model, reliability=1.0, experts=chain(experts[1]))
     latent = {"samples": torch.zeros(1, 3, 32, 32)}
@@ -70,8 +67,6 @@ def test_outer_sample_of_product_as_model(node, chain, experts, newer):
 
 
 def test_inner_sample_and_the_conditions_of_every_expert(chain, experts, node, guide, newer, monkeypatch):
-    import comfy.samplers
-
     process, processed = comfy.samplers.process_conds, []
     known = inspect.signature(process).parameters
 
@@ -89,17 +84,12 @@ def test_inner_sample_and_the_conditions_of_every_expert(chain, experts, node, g
 
 
 def test_predict_noise(chain, experts, guide):
-    from comfy.patcher_extension import WrappersMP
-
     before = guide(chain(*experts))
     experts[0].model.add_wrapper(WrappersMP.PREDICT_NOISE, handing_on)
     assert guide(chain(*experts)).equal(before)
 
 
 def test_loading(chain, experts, guide, monkeypatch):
-    import comfy.sampler_helpers
-    from comfy.patcher_extension import WrappersMP
-
     load, seen = comfy.sampler_helpers._prepare_sampling, []
 
     def newer_prepare_sampling(*args, unknown=None, latent_shapes=None, **given):

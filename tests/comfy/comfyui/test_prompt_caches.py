@@ -2,19 +2,23 @@
 
 from dataclasses import replace
 
+import comfy_extras.nodes_wan as nodes_wan
 import pytest
 import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy.model_base import BaseModel
 
+from ..support import attachments, clones
+from ..support.clones import lora_on
 from ..support.closeness import assert_close
+from ..support.families import FAMILIES, small
+from ..support.oracle.networks import network
+from ..support.oracle.variants import Expert, conditioning, expert_of
 
 
 @pytest.fixture
 def keeping(pack):
     """MODELs of networks that keep the keys of a prompt for a run, as Qwen-Image 2.1's, and count what they do."""
-    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
-    from comfy.model_base import BaseModel
-
-    from ..support.oracle.networks import network
 
     class KeepingUNet(UNetModel):
         def forward(self, x, timesteps=None, context=None, *args, transformer_options=None, **kwargs):
@@ -63,8 +67,6 @@ def sampled(product_of):
 
 def one_prompt(models):
     """Experts on these MODELs with the same condition, and the same null of as many tokens."""
-    from ..support.oracle.variants import conditioning, expert_of
-
     given = {"condition": conditioning(0), "null": conditioning(-1, tokens=6)}
     return [replace(expert_of(model, place), **given) for place, model in enumerate(models)]
 
@@ -72,9 +74,6 @@ def one_prompt(models):
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("apart", [False, True], ids=["by rows", "exchanged"])
 def test_each_of_several_models_gives_its_own_answer(keeping, sampled, apart):
-    from ..support import attachments, clones
-    from ..support.oracle.networks import network
-
     def pair(first, second):
         lora = clones.lora_on(second, 8)
         return one_prompt([first, attachments.apart(lora) if apart else lora])
@@ -90,8 +89,6 @@ def test_each_of_several_models_gives_its_own_answer(keeping, sampled, apart):
 @pytest.mark.parametrize("networks", [1, 2])
 def test_a_network_of_one_model_keeps_its_prompts(keeping, sampled, networks):
     """Every prompt is made once a run, and not once a step."""
-    from ..support.oracle.networks import network
-    from ..support.oracle.variants import conditioning
 
     def pair(make):
         models = [make(seed) for seed in (1, 2)] if networks == 2 else [make(1)] * 2
@@ -104,8 +101,6 @@ def test_a_network_of_one_model_keeps_its_prompts(keeping, sampled, networks):
 
 
 def _family(name, **more):
-    from ..support.families import FAMILIES
-
     row = FAMILIES[name]
     return replace(row, unet_config={**row.unet_config, **more})
 
@@ -114,11 +109,6 @@ def _family(name, **more):
 @pytest.mark.parametrize("apart", [False, True], ids=["by rows", "exchanged"])
 def test_hidream_o1_which_keeps_prompts_past_a_run(sampled, apart):
     """Two LoRAs of one network, in one prompt; and the network alone, after the product as before it."""
-    from ..support import attachments
-    from ..support.clones import lora_on
-    from ..support.families import small
-    from ..support.oracle.variants import Expert
-
     row = _family("HiDreamO1")
 
     def network():
@@ -137,12 +127,6 @@ def test_hidream_o1_which_keeps_prompts_past_a_run(sampled, apart):
 
 def test_wan_animates_cache_of_the_pose(sampled):
     """WanAnimate2Cache before a LoRA: both MODELs have its one object, which knows poses alone."""
-    import comfy_extras.nodes_wan as nodes_wan
-
-    from ..support.clones import lora_on
-    from ..support.families import small
-    from ..support.oracle.variants import Expert
-
     row = _family("WAN_Animate2", num_layers=2)
     generator = torch.Generator().manual_seed(9)
     pose = {

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from comfy.k_diffusion.sampling import sample_euler
+from mcdm_pack.benchmarks.memory import Allocations
 
 from ..support.closeness import rounded
 
@@ -63,8 +65,6 @@ def bytes_of_weights(experts):
 @pytest.mark.one_of(10)
 @pytest.mark.parametrize("name", CASTS)
 def test_the_peak_is_the_weights_and_one_pass(cast, run, network_calls, name):
-    from mcdm_pack.benchmarks.memory import Allocations
-
     experts = experts_of(cast, name)
     run(experts, shape := (1, 4, 16, 24))
     made = {(id(call.network), len(call.args[0])): call for call in network_calls}.values()
@@ -85,8 +85,6 @@ def test_the_peak_is_the_weights_and_one_pass(cast, run, network_calls, name):
 @pytest.mark.one_of(6)
 @pytest.mark.parametrize("name", CASTS)
 def test_experts_of_which_60_percent_fit_give_the_same(cast, run, request, name):
-    from comfy.k_diffusion.sampling import sample_euler
-
     expected = run(experts_of(cast, name))
     request.getfixturevalue("limited")
     experts, shares = experts_of(cast, name), []

@@ -2,14 +2,19 @@
 
 from types import SimpleNamespace
 
+import comfy.ops
 import pytest
 import torch
+from comfy_extras.nodes_train import TrainLoraNode
+
+from ..support.oracle.networks import network
+from ..support.oracle.variants import conditioning
+from ..support.trainings import SHAPE, inputs
 
 
 @pytest.fixture
 def counted(monkeypatch):
     """Run something; counts calls of linear layers by who is asked, and the most bytes autograd keeps at a time."""
-    import comfy.ops
 
     def count(run):
         found, held, most = SimpleNamespace(teacher=0, student=0), {}, [0]
@@ -46,11 +51,6 @@ def counted(monkeypatch):
 
 def train_by_core(model, checkpointing):
     """A step of core's Train LoRA on one picture."""
-    from comfy_extras.nodes_train import TrainLoraNode
-
-    from ..support.oracle.variants import conditioning
-    from ..support.trainings import SHAPE
-
     given = {"model": model, "latents": {"samples": torch.randn(SHAPE)}, "positive": conditioning(5)}
     given |= {"batch_size": 1, "steps": 1, "grad_accumulation_steps": 1, "learning_rate": 1e-3, "rank": 4, "seed": 1}
     given |= {"optimizer": "AdamW", "loss_function": "MSE", "training_dtype": "fp32", "lora_dtype": "fp32"}
@@ -61,9 +61,6 @@ def train_by_core(model, checkpointing):
 
 def test_a_step_is_two_passes_as_cores_and_keeps_less(node, counted):
     """Beside it the product is asked once for each row; a further step is tried before."""
-    from ..support.oracle.networks import network
-    from ..support.trainings import inputs
-
     model = network("eps", 5)
     layers = counted(lambda: train_by_core(model, False))
     checkpointed = counted(lambda: train_by_core(model, True))

@@ -3,13 +3,12 @@
 import shutil
 
 import pytest
+import torch
 
 
 @pytest.fixture
 def given(node):
     """Inputs of the node, see `support/trainings.py`."""
-    import torch
-
     from ..support.trainings import inputs
 
     def make(*args, **changes):
@@ -22,7 +21,6 @@ def given(node):
 @pytest.fixture
 def train(node):
     """Run the node on its inputs."""
-    import torch
 
     def run(inputs):
         with torch.inference_mode():

@@ -2,10 +2,11 @@
 
 from types import SimpleNamespace
 
+import comfy.supported_models
 import pytest
 import torch
 
-from ..support.families import FAMILIES
+from ..support.families import FAMILIES, small
 
 REFUSED = {
     *("ACEStep", "Anima", "CosmosI2VPredict2", "CosmosT2IPredict2", "ErnieImage"),  # kernels without a gradient
@@ -18,10 +19,6 @@ REFUSED = {
 @pytest.mark.one_of(18)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_step_gives_gradients(pack, host, name):
-    import comfy.supported_models
-
-    from ..support.families import small
-
     if not hasattr(comfy.supported_models, name):
         pytest.skip("not in this core")
     distil = host.distil

@@ -2,10 +2,16 @@
 
 from types import SimpleNamespace
 
+import folder_paths
 import pytest
 import torch
+from comfy_extras.nodes_train import LossGraphNode, SaveLoRA
+from mcdm_pack.mcdm_core import sample_ddim
+
+import nodes
 
 from ..support.closeness import rounded
+from ..support.trainings import inputs
 
 LAYOUTS = ["flow", *(pytest.param(layout, marks=pytest.mark.long) for layout in ("eps", "SDXL"))]
 
@@ -13,8 +19,6 @@ LAYOUTS = ["flow", *(pytest.param(layout, marks=pytest.mark.long) for layout in 
 @pytest.fixture(scope="module", params=LAYOUTS)
 def learned(request, node):
     """A training of each layout, and the weights that its network had before."""
-    from ..support.trainings import inputs
-
     with torch.inference_mode():
         given = inputs(node, request.param, steps=40, learning_rate=0.003, rank=8, batch_size=4, weight=0.5)
         before = {name: weight.clone() for name, weight in given["model"][0].model.state_dict().items()}
@@ -37,11 +41,6 @@ def test_the_models_stay_as_they_are(learned):
 
 def test_core_saves_loads_and_draws_it(learned, base, host):
     """The file that Save LoRA writes, loaded by Load LoRA, gives the pictures of the student."""
-    import folder_paths
-    from comfy_extras.nodes_train import LossGraphNode, SaveLoRA
-
-    import nodes
-
     prefix = f"loras/{type(learned.model.model).__name__}"
     SaveLoRA.execute(learned.lora, prefix, learned.steps)
     LossGraphNode.execute({"loss": learned.losses}, "loss")
@@ -75,8 +74,6 @@ def start_and_levels(host, learned):
 
 def picture_of_core(host, learned, model):
     """By DDIM at cfg 1."""
-    from mcdm_pack.mcdm_core import sample_ddim
-
     start, sigmas = start_and_levels(host, learned)
     found = []
     prompts = torch.zeros(2, dtype=torch.int64)
@@ -86,8 +83,6 @@ def picture_of_core(host, learned, model):
 
 def picture_of_student(host, learned):
     """As it was while it learned."""
-    from mcdm_pack.mcdm_core import sample_ddim
-
     distil, prompts = host.distil, torch.zeros(2, dtype=torch.int64)
     start, sigmas = start_and_levels(host, learned)
     layers = [name.removesuffix(".alpha") for name in learned.lora if name.endswith(".alpha")]

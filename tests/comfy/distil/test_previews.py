@@ -3,13 +3,25 @@
 import math
 from types import SimpleNamespace
 
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import comfy.sd
+import comfy.utils
+import folder_paths
+import latent_preview
 import pytest
 import torch
+from comfy.cli_args import LatentPreviewMethod, args
+from comfy.taesd.taesd import Decoder
+from mcdm_pack.mcdm_core.system.failures import ForeseenError
 from PIL import Image
 from safetensors.torch import save_file
 
 from ..support.closeness import rounded
 from ..support.leaks import Living, state_of
+from ..support.oracle.networks import fill, network
+from ..support.trainings import pair
 
 LEVELS = 6  # of a run, as the inputs have them
 EVERY = 4  # steps; by the node itself, 50
@@ -22,9 +34,6 @@ def watched(host, train, monkeypatch, every_step):
 
     States are saved and pictures shown each `every` steps, with None as often as the node does.
     """
-    import comfy.model_management
-    import comfy.utils
-    from comfy.cli_args import LatentPreviewMethod, args
 
     def run(inputs, previews, cancel_at=math.inf, every=EVERY):
         seen = SimpleNamespace(pictures={}, rows={}, teacher=0, student=0)
@@ -59,7 +68,6 @@ def watched(host, train, monkeypatch, every_step):
 @pytest.fixture
 def shown_by(monkeypatch):
     """Let a function decode the latents of previews, as a previewer of another pack does."""
-    import latent_preview
 
     def show(decode):
         previewer = SimpleNamespace(decode_latent_to_preview_image=lambda kind, x0: decode(x0))
@@ -113,10 +121,6 @@ def test_they_are_what_comfyui_draws(given, watched, shown_by, host, prompts):
 
     A previewer that returns nothing, but shows both itself, gets both each time.
     """
-    import comfy.sample
-    import comfy.samplers
-    import comfy.sd
-
     found = []
     shown_by(lambda x0: found.append(x0.clone()))
     inputs = given("eps", prompts=prompts, steps=STEPS, batch_size=1)
@@ -139,11 +143,6 @@ def test_they_are_what_comfyui_draws(given, watched, shown_by, host, prompts):
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize("place", ["", "limited", "dynamic_vram"])
 def test_a_previewer_that_takes_all_memory_changes_nothing(given, watched, shown_by, request, place):
-    import comfy.model_management
-
-    from ..support.oracle.networks import network
-    from ..support.trainings import pair
-
     def inputs():
         with torch.inference_mode():
             base = network("flow", 5)
@@ -185,8 +184,6 @@ def test_a_previewer_that_fails_ends_the_previews_alone(given, watched, shown_by
 
 
 def test_a_previewer_that_cannot_be_had_ends_the_previews_alone(given, watched, monkeypatch, caplog):
-    import latent_preview
-
     def fail(*_):
         raise OSError("a damaged file")
 
@@ -199,8 +196,6 @@ def test_a_previewer_that_cannot_be_had_ends_the_previews_alone(given, watched, 
 
 
 def test_a_loss_that_diverges_is_neither_shown_nor_kept(given, watched, shown_by, folder):
-    from mcdm_pack.mcdm_core.system.failures import ForeseenError
-
     inputs, shown = given("flow", steps=1), []
     inputs["model"][0].model.diffusion_model.register_forward_hook(lambda module, given, output: output * math.nan)
     shown_by(shown.append)
@@ -232,11 +227,6 @@ def test_the_models_are_left_as_they_were(given, watched):
 
 
 def test_a_decoder_of_previews_draws_both(given, watched, tmp_path, monkeypatch):
-    import folder_paths
-    from comfy.taesd.taesd import Decoder
-
-    from ..support.oracle.networks import fill
-
     decoder = Decoder()
     fill(decoder, 4)
     save_file(decoder.state_dict(), tmp_path / "taesd_decoder.safetensors")
@@ -263,7 +253,6 @@ def test_latents_that_comfyui_shows_no_previews_of_are_learned_without(given, wa
 @pytest.mark.parametrize("row", [3, 2 * LEVELS + 3], ids=["product", "student"])
 def test_a_run_that_is_cancelled_while_a_preview_is_made_goes_on_to_the_same_lora(given, watched, folder, row):
     """Pictures are due each 50 steps, as by the node. The step before was made, and counts, in the log, too."""
-    import comfy.model_management
 
     def inputs():
         return given("flow", steps=52, batch_size=1)

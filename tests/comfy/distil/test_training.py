@@ -1,16 +1,19 @@
 """Train LoRA on Product: cancelled and resumed, refused, run again and again, and wherever weights are kept."""
 
+import comfy.model_management
+import comfy.utils
 import pytest
 import torch
+from comfy.quant_ops import QuantizedTensor
 
 from ..support.closeness import rounded
 from ..support.leaks import Living, state_of
+from ..support.oracle.networks import network
 
 
 @pytest.fixture
 def cancelling(monkeypatch):
     """Ask ComfyUI to cancel at the n-th call of a MODEL's network."""
-    import comfy.model_management
 
     def cancel(model, call):
         network, calls = model.model.diffusion_model, iter(range(1, 10_000))
@@ -29,8 +32,6 @@ def cancelling(monkeypatch):
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("call", [3, 20, 24, 35], ids=["teacher", "student", "later", "again the teacher"])
 def test_a_cancelled_run_goes_on_to_the_same_lora(given, train, base, cancelling, call):
-    import comfy.model_management
-
     whole = train(given("flow", steps=13))
     inputs, folder = given("flow", steps=13), base / "output" / "mcdm_loras" / "mix"
     cancelling(inputs["model"][0], call)
@@ -44,8 +45,6 @@ def test_a_cancelled_run_goes_on_to_the_same_lora(given, train, base, cancelling
 
 
 def test_a_state_goes_on_with_what_it_was_begun_with_alone(given, train, cancelling):
-    import comfy.model_management
-
     inputs = given("flow", steps=13)
     cancelling(inputs["model"][0], 24)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
@@ -57,8 +56,6 @@ def test_a_state_goes_on_with_what_it_was_begun_with_alone(given, train, cancell
 
 
 def quantized(inputs):
-    from comfy.quant_ops import QuantizedTensor
-
     layer = inputs["model"][0].model.diffusion_model.final_layer.linear
     weight = QuantizedTensor.from_float(layer.weight.detach().clone(), "TensorCoreFP8E4M3Layout")
     layer.weight = torch.nn.Parameter(weight, requires_grad=False)
@@ -66,8 +63,6 @@ def quantized(inputs):
 
 
 def of_another_space(inputs):
-    from ..support.oracle.networks import network
-
     return {**inputs, "model": [network("Flux", 1)]}
 
 
@@ -144,8 +139,6 @@ def test_the_bar_shows_each_step(given, train, progress, every_step):
 
 def test_a_run_that_the_bar_cancels_keeps_the_step_before(given, train, base, monkeypatch, every_step):
     """ComfyUI's bar raises where a run is cancelled."""
-    import comfy.model_management
-    import comfy.utils
 
     def hook(value, total, *_, **__):
         if (value, total) == (25, 26):
@@ -188,8 +181,6 @@ def test_with_dynamic_vram_it_learns_the_same(given, train, layout, request):
 
 def test_it_learns_on_pages_that_a_picture_was_drawn_with(given, train, node, dynamic_vram):
     """They were written in inference mode, and autograd can keep nothing of them."""
-    from ..support.oracle.networks import network
-
     with torch.inference_mode():
         base = network("eps", 5)
         inputs = given("eps", base=base, models=[base, base], steps=1, training_dtype="none")

@@ -1,5 +1,6 @@
 """CFG hooks that ask the network, as PAG's: on a product they mean the first expert, on which they are attached."""
 
+import comfy.samplers
 import pytest
 import torch
 
@@ -13,8 +14,6 @@ AREA[:, 8:24] = 0.5
 
 def asked_again(args, cond):
     """What the network answers if it is asked the same once more."""
-    import comfy.samplers
-
     (found,) = comfy.samplers.calc_cond_batch(
         args["model"], [cond], args["input"], args["sigma"], args["model_options"]
     )

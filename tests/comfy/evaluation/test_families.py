@@ -7,11 +7,17 @@ from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
+import comfy.supported_models
 import pytest
 import torch
 
+from ..support.clones import lora_on
 from ..support.closeness import AGREEMENT, rounded
-from ..support.families import FAMILIES, LEFT_OUT
+from ..support.families import FAMILIES, LEFT_OUT, small
+from ..support.oracle.core_guiders import core_guider
+from ..support.oracle.through_core import ThroughCore
+from ..support.oracle.variants import Expert
+from ..support.small_runs import sampled
 
 ROUNDED = 3e-4  # where the first level is 500 or above: float32 rounds x by 3e-5 to 3e-4 before it shrinks
 SEED = 3
@@ -23,10 +29,6 @@ def family(request, pack):
 
     The product gets the LoRA on a clone of A, brute force a network that shares nothing with A.
     """
-    from ..support.clones import lora_on
-    from ..support.families import small
-    from ..support.oracle.variants import Expert
-
     name, row = request.param, FAMILIES[request.param]
     first, copy, other = (small.network(name, row, seed) for seed in (1, 1, 2))
     clone, lora_copy = (lora_on(model, 5, 0.5) for model in (first, copy))
@@ -54,17 +56,11 @@ def product_of(product_of, family):
 
 
 def brute_force(family, *experts):
-    from ..support.oracle.through_core import ThroughCore
-    from ..support.small_runs import sampled
-
     return sampled(ThroughCore(experts, SEED), shape=(2, *family.latent))
 
 
 def core_alone(family, expert, condition=None):
     """What CFGGuider makes of one expert, its weight as cfg."""
-    from ..support.oracle.core_guiders import core_guider
-    from ..support.small_runs import sampled
-
     alone = replace(expert, condition=condition or expert.condition)
     return sampled(core_guider(alone), shape=(2, *family.latent))
 
@@ -76,8 +72,6 @@ def assert_agree(assert_agree, family):
 
 
 def test_every_class_is_in_the_tables_or_left_out_for_a_reason(pack):
-    import comfy.supported_models
-
     assert {model.__name__ for model in comfy.supported_models.models} <= FAMILIES.keys() | LEFT_OUT.keys()
 
 

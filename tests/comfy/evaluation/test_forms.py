@@ -7,9 +7,18 @@ their schedule reaches too, where ComfyUI asks one network all the same, as in u
 import functools
 from types import SimpleNamespace
 
+import comfy.k_diffusion.sampling
+import comfy.model_base
+import comfy.samplers
 import pytest
 import torch
+from comfy_extras.nodes_custom_sampler import FlipSigmas
+from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..support.families import FAMILIES, small
+from ..support.families.sized_noise import SizedFlow
+from ..support.oracle.core_guiders import core_guider
 
 CORES = (
     *("EPS", "V_PREDICTION", "V_PREDICTION_EDM", "STABLE_CASCADE", "EDM", "FLOW", "V_PREDICTION_CONTINUOUS", "FLUX"),
@@ -22,10 +31,6 @@ WEIGHTS = 3.0, 2.0
 
 def sampling_of(form, config):
     """A model_sampling of a form, as core makes it."""
-    import comfy.model_base
-
-    from ..support.families.sized_noise import SizedFlow
-
     if form.endswith("by the size"):
         return SizedFlow(config)
     name, *scaled = form.split(", ")
@@ -38,7 +43,6 @@ def sampling_of(form, config):
 @pytest.fixture(scope="module")
 def networks(pack):
     """Three equal networks of a family, which share nothing."""
-    from ..support.families import FAMILIES, small
 
     @functools.cache
     def build(family="SD15"):
@@ -69,17 +73,12 @@ def in_sampling(expert, sampling):
 
 def in_another_range(expert):
     """An expert of noise levels from 0.1 to 10, in x0 + σ·n."""
-    from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM
-
     (model,) = ModelSamplingContinuousEDM().patch(expert.model, "eps", sigma_max=10.0, sigma_min=0.1)
     return SimpleNamespace(**{**vars(expert), "model": model})
 
 
 def levels_of(run, schedule):
     """Noise levels that lie beyond a schedule, or within it, or lead up."""
-    import comfy.samplers
-    from comfy_extras.nodes_custom_sampler import FlipSigmas
-
     low, high = float(schedule.sigma_min), float(schedule.sigma_max)
     if run == "flipped":  # but for the last, at which a flow leaves nothing to see
         return FlipSigmas().get_sigmas(comfy.samplers.calculate_sigmas(schedule, "exponential", 5)[1:])[0]
@@ -90,8 +89,6 @@ def levels_of(run, schedule):
 @torch.no_grad()
 def sampled(guider, sigmas, shape=(2, 4, 4, 6)):
     """Euler's steps in float64, as the first of FlipSigmas, from 1e-4, multiplies what float32 rounds off."""
-    import comfy.k_diffusion.sampling
-    import comfy.samplers
 
     def euler(model, x, sigmas, **settings):
         return comfy.k_diffusion.sampling.sample_euler(model, x.double(), sigmas, **settings)
@@ -101,14 +98,10 @@ def sampled(guider, sigmas, shape=(2, 4, 4, 6)):
 
 
 def by_core(expert, weight, model=None):
-    from ..support.oracle.core_guiders import core_guider
-
     return core_guider(expert, weight, model)
 
 
 def test_every_form_of_core_is_here(pack):
-    import comfy.model_base
-
     assert {kind.name for kind in comfy.model_base.ModelType} <= set(CORES)
 
 
@@ -132,8 +125,6 @@ def test_a_network_and_its_copy_are_the_network_at_the_sum_of_their_weights(
 
 @pytest.mark.parametrize("family", ["Flux", "WAN21_T2V", "HiDreamO1"])
 def test_unsampling_with_a_family_and_its_copy(networks, chain, node, assert_agree, family):
-    from ..support.families import FAMILIES
-
     first, copy, _ = networks(family)
     sigmas = levels_of("flipped", first.model.get_model_object("model_sampling"))
     shape = 2, *FAMILIES[family].latent
@@ -145,8 +136,6 @@ def test_unsampling_with_a_family_and_its_copy(networks, chain, node, assert_agr
 @pytest.mark.parametrize(("level", "nearest"), [(1e-3, 0.1), (0.5, 0.5), (30.0, 10.0)])
 def test_an_expert_of_another_range_is_asked_at_its_nearest_level(experts, chain, node, assert_agree, level, nearest):
     """At σ' = clamp(σ, σ_min, σ_max) about x·√(1 + σ'²)/√(1 + σ²)."""
-    import comfy.samplers
-
     first, other, _ = experts("EPS")
     other = in_another_range(other)
     x = torch.randn(1, 4, 4, 6, generator=torch.Generator().manual_seed(4))

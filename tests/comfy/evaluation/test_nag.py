@@ -3,10 +3,14 @@
 import logging
 from dataclasses import replace
 
+import comfy_extras.nodes_nag as nag
 import pytest
 import torch
 
 from ..support.closeness import assert_close
+from ..support.oracle.core_guiders import core_guider
+from ..support.oracle.networks import network
+from ..support.oracle.variants import conditioning, expert_of
 
 SHAPES = {"eps": (2, 4, 8, 12), "Flux": (2, 16, 8, 12)}
 
@@ -14,8 +18,6 @@ SHAPES = {"eps": (2, 4, 8, 12), "Flux": (2, 16, 8, 12)}
 @pytest.fixture(scope="module")
 def attach(pack):
     """An expert with NAG on its MODEL."""
-    import comfy_extras.nodes_nag as nag
-
     return lambda expert: replace(expert, model=nag.NAGuidance.execute(expert.model, 3.0, 0.7, 1.5).args[0])
 
 
@@ -25,9 +27,6 @@ def bare(attach):
 
     It has as many tokens as the conditions, else Flux could not read both in one batch.
     """
-    from ..support.oracle.networks import network
-    from ..support.oracle.variants import conditioning, expert_of
-
     return lambda layout, place: replace(expert_of(network(layout, place + 1), place), null=conditioning(-1))
 
 
@@ -56,8 +55,6 @@ SHARES = {
 @pytest.mark.parametrize("layout", SHAPES)
 @pytest.mark.parametrize("cfg", [1.0, 2.5])
 def test_one_expert_is_cores_guider(bare, attach, product_of, sampled, layout, cfg):
-    from ..support.oracle.core_guiders import core_guider
-
     expert = replace(attach(bare(layout, 0)), weight=cfg)
     theirs = sampled(core_guider(expert), shape=SHAPES[layout])
     assert torch.equal(product_of([expert], shape=SHAPES[layout]), theirs)

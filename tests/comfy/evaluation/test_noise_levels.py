@@ -1,5 +1,7 @@
 """Noise levels: windows, and experts with schedules of their own."""
 
+import comfy.samplers
+import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
 
@@ -11,7 +13,6 @@ SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
 @pytest.fixture
 def ask():
     """A sampler that asks for x0 at given levels and returns the last answer."""
-    import comfy.samplers
 
     def sampler(*levels):
         def function(model, x, sigmas, extra_args, callback, disable):
@@ -36,9 +37,6 @@ def test_samplers_may_ask_at_the_end_and_above_the_first_level(load, chain, guid
 
 def test_noise_can_be_added_as_well(load, chain, node):
     """FlipSigmas turns the sampling round; the windows stay where they are."""
-    import comfy.samplers
-    import comfy_extras.nodes_custom_sampler as custom
-
     (sigmas,) = custom.FlipSigmas().get_sigmas(SIGMAS.clone())
     gap = chain((load("hair"), {"end": 0.3}), (load("skin"), {"start": 0.6}))
     whole = chain((load("hair"), {"end": 0.6}), (load("skin"), {"start": 0.3}))

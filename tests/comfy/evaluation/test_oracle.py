@@ -7,9 +7,14 @@ Every run checks 40 fixed combinations. All 400 (300 pairs, 100 triples):
 from dataclasses import replace
 from functools import partial
 
+import comfy.samplers
+import comfy_extras.nodes_model_advanced as advanced
 import pytest
 import torch
 
+import nodes
+
+from ..support.clones import lora_on
 from ..support.closeness import AGREEMENT, rounded
 from ..support.core_nodes import ON_GUIDANCE
 from ..support.oracle.combinations import (
@@ -20,6 +25,11 @@ from ..support.oracle.combinations import (
     fixed_combinations,
     name_of,
 )
+from ..support.oracle.core_guiders import core_guider
+from ..support.oracle.guider import BruteForceGuider
+from ..support.oracle.networks import network
+from ..support.oracle.variants import conditioning, expert_of
+from ..support.small_runs import sampled
 
 ROUNDED = 3e-4  # where Euler steps from σ = 4519 to 3.5, float32 rounds x by up to 5e-4 before it shrinks
 STEPS = 4
@@ -40,9 +50,6 @@ def product_of(product_of):
 
 
 def brute_force(experts, sampler_name="euler", hooks_ask=False):
-    from ..support.oracle.guider import BruteForceGuider
-    from ..support.small_runs import sampled
-
     return sampled(BruteForceGuider(experts, hooks_ask), sampler_name, STEPS)
 
 
@@ -61,19 +68,16 @@ def test_agrees_with_brute_force(casts, product_of, assert_agree, combination):
 
 
 @pytest.mark.one_of(24)
-def test_every_sampler_agrees_with_brute_force(models, product_of, assert_agree, every_sampler):
-    from ..support.oracle.variants import expert_of
-
+@pytest.mark.parametrize("sampler", comfy.samplers.SAMPLER_NAMES)
+def test_every_sampler_agrees_with_brute_force(models, product_of, assert_agree, sampler):
     ours, theirs = ([expert_of(found["eps"], 0), expert_of(found["v"], 1)] for found in models)
-    assert_agree(product_of(ours, every_sampler), brute_force(theirs, every_sampler))
+    assert_agree(product_of(ours, sampler), brute_force(theirs, sampler))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_every_attachment_matters(casts, prediction):
     """Else agreement would say nothing about it."""
-    from ..support.oracle.variants import expert_of
-
     _, cast = casts
     plain, bare_copy = cast.expert(prediction, "plain", 1), expert_of(cast.parts[prediction].bare_copy, 0)
     for other, attachment in EXPERTS:
@@ -91,9 +95,6 @@ def models(pack):
     Only the product gets MODELs that share a network: loaded in turn, with dynamic VRAM, they mix up their schedules
     (ComfyUI#16490).
     """
-    import comfy_extras.nodes_model_advanced as advanced
-
-    from ..support.oracle.networks import network
 
     def make(base):
         discrete, flow = advanced.ModelSamplingDiscrete(), advanced.ModelSamplingSD3()
@@ -113,8 +114,6 @@ def models(pack):
 @pytest.mark.one_of(18)
 @pytest.mark.parametrize(("reference", "other"), [(a, b) for a in MODELS for b in MODELS if a != b])
 def test_every_prediction_meets_every_other(models, product_of, assert_agree, reference, other):
-    from ..support.oracle.variants import expert_of
-
     ours, theirs = ([expert_of(found[reference], 0), expert_of(found[other], 1)] for found in models)
     within = ROUNDED if reference == "zero-terminal-SNR" else AGREEMENT
     assert_agree(product_of(ours), brute_force(theirs), within)
@@ -133,7 +132,6 @@ def guided(pack):
 )
 def test_guidance_hooks_run_on_the_product(models, product_of, assert_agree, guided, chain):
     """But SAG, which reads the attention of the null's rows too and asks the network again, on the first expert."""
-    from ..support.oracle.variants import expert_of
 
     def make(found, hook):
         named = {**found, chain[0]: guided(hook, found["eps"])}
@@ -150,8 +148,6 @@ def test_guidance_hooks_run_on_the_product(models, product_of, assert_agree, gui
 @pytest.mark.parametrize("reliability", [1.0, 0.0])
 def test_sag_reads_the_first_experts_null_and_no_other(casts, product_of, assert_agree, guided, second, reliability):
     """The others have it as well, on the same patch, and nulls of their own."""
-    from ..support.clones import lora_on
-    from ..support.oracle.variants import conditioning, expert_of
 
     def make(cast):
         bare = cast.parts["eps"].plain
@@ -169,8 +165,6 @@ def test_sag_reads_the_first_experts_null_and_no_other(casts, product_of, assert
 
 
 def test_a_hook_that_reads_the_first_experts_null_gets_it_at_reliability_0(models, product_of, assert_agree, guided):
-    from ..support.oracle.variants import expert_of
-
     def make(found):
         first = expert_of(guided("SAG", found["eps"]), 0)
         return [replace(first, reliability=0.0), expert_of(found["v"], 1)]
@@ -183,12 +177,11 @@ def test_a_hook_that_reads_the_first_experts_null_gets_it_at_reliability_0(model
 
 
 @pytest.mark.one_of(12)
-def test_one_expert_is_cores_guider_with_every_sampler(casts, product_of, sampled, every_sampler):
-    from ..support.oracle.core_guiders import core_guider
-
+@pytest.mark.parametrize("sampler", comfy.samplers.SAMPLER_NAMES)
+def test_one_expert_is_cores_guider_with_every_sampler(casts, product_of, sampled, sampler):
     expert = casts[0].expert("v", "patched attention", 0)
-    theirs = sampled(core_guider(expert), every_sampler, STEPS)
-    assert torch.equal(product_of([expert], every_sampler), theirs)
+    theirs = sampled(core_guider(expert), sampler, STEPS)
+    assert torch.equal(product_of([expert], sampler), theirs)
     assert theirs.isfinite().all()
 
 
@@ -196,8 +189,6 @@ def test_one_expert_is_cores_guider_with_every_sampler(casts, product_of, sample
 @pytest.mark.parametrize("attachment", ATTACHMENTS[:-2])  # core knows no mask and no window
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_one_expert_is_cores_guider(casts, product_of, sampled, prediction, attachment):
-    from ..support.oracle.core_guiders import core_guider
-
     expert = casts[0].expert(prediction, attachment, 0)
     assert torch.equal(product_of([expert]), sampled(core_guider(expert), steps=STEPS))
 
@@ -206,8 +197,6 @@ def test_one_expert_is_cores_guider(casts, product_of, sampled, prediction, atta
 @pytest.mark.parametrize("guidance", ["none", "RescaleCFG", "APG"])
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_one_expert_is_cores_ksampler(casts, guided, sample, chain, prediction, guidance):
-    import nodes
-
     expert = casts[0].expert(prediction, "patched attention", 0)
     expert = replace(expert, model=guided(guidance, expert.model))
     latent = {"samples": torch.zeros(2, 4, 8, 12)}
@@ -219,10 +208,6 @@ def test_one_expert_is_cores_ksampler(casts, guided, sample, chain, prediction, 
 
 
 def test_areas_and_timestep_ranges_of_a_conditioning(casts, product_of, sampled):
-    import nodes
-
-    from ..support.oracle.core_guiders import core_guider
-
     expert = casts[0].expert("eps", "plain", 0)
     (area,) = nodes.ConditioningSetArea().append(expert.condition, 32, 32, 32, 16, 1.0)
     (late,) = nodes.ConditioningSetTimestepRange().set_range(expert.null, 0.3, 1.0)

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from ..support.families import FAMILIES, small
+from ..support.families.family import WIDTH, pooled
+from ..support.oracle.core_guiders import core_guider
+
 
 @pytest.fixture(scope="module")
 def pair(pack):
     """A small Flux Fill, which reads a picture and a mask, and a small Flux Depth, which reads a picture."""
-    from ..support.families import FAMILIES, small
-    from ..support.families.family import WIDTH, pooled
 
     def expert(name, row, seed, guidance):
         prompt = small.condition(row, seed)
@@ -32,7 +34,6 @@ def pair(pack):
 @pytest.mark.parametrize("weights", [(0.5, 0.5), (0.3, 0.7)])
 def test_each_reads_its_own_picture(node, chain, sampled, pair, weights):
     """Weights that sum to 1 need no null, and the product is the mean of what each predicts by itself."""
-    from ..support.oracle.core_guiders import core_guider
 
     def predicted(guider):
         return sampled(guider, shape=(1, *pair.latent), sigmas=torch.tensor([0.9, 0.0]))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ..support.attachments import alone, null_of, unclamped
+from ..support.oracle.core_guiders import core_guider
 from ..support.server.posts import said_of_chain
 
 SIGMAS = (20.0, 3.0, 0.5, 0.0)
@@ -34,8 +35,6 @@ def another_condition(node, expert):
 @pytest.mark.parametrize("cfg", [1.0, 2.5, -1.0])
 @pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m_sde", "euler_cfg_pp"])
 def test_one_expert_is_cfg_bit_for_bit(load, chain, guide, sampler_name, cfg):
-    from ..support.oracle.core_guiders import core_guider
-
     hair = load("hair")
     ours = guide(chain((hair, {"weight": cfg})), sampler_name)
     assert torch.equal(ours, guide(guider=core_guider(hair, cfg), sampler=sampler_name))

@@ -3,7 +3,13 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import comfy.hooks
+import comfy.samplers
 import pytest
+from comfy.patcher_extension import WrappersMP
+from comfy_extras.nodes_model_advanced import RescaleCFG
+
+import nodes
 
 STEPS = 8
 
@@ -77,8 +83,6 @@ def test_only_distinct_nulls_are_evaluated(cast, calls, prediction, attachments,
 
 
 def test_rows_are_terms_times_batch_times_entries(cast, calls):
-    import nodes
-
     first, second = (cast.expert("eps", "plain", place) for place in (0, 1))
     (both,) = nodes.ConditioningCombine().combine(first.condition, second.condition)
     assert rows_of(calls([replace(first, condition=both)], batch=3)) == (2 + 1) * 3 * STEPS
@@ -99,8 +103,6 @@ def test_experts_on_one_model_run_in_one_call(cast, calls, attachment):
 
 
 def test_clones_that_differ_in_guidance_only_run_in_one_call(cast, calls):
-    from comfy_extras.nodes_model_advanced import RescaleCFG
-
     experts = [cast.expert("eps", "plain", place) for place in (0, 1, 2)]
     rescaled = RescaleCFG().patch(experts[1].model, 0.7)[0]
     unlike_at_1 = experts[2].model.clone()
@@ -111,8 +113,6 @@ def test_clones_that_differ_in_guidance_only_run_in_one_call(cast, calls):
 
 def with_wrapper_hook(expert, calls):
     """An expert whose condition adds a wrapper to every pass of its MODEL, as hooks of that scope do."""
-    import comfy.hooks
-    from comfy.patcher_extension import WrappersMP
 
     def wrapper(executor, x, t, *args, **kwargs):
         calls.append(len(x))
@@ -139,8 +139,6 @@ def test_hooks_in_conditioning_keep_to_their_own_expert(cast, calls, hooked, clo
 
 
 def test_an_expert_costs_nothing_outside_its_window(calls, pair):
-    import comfy.samplers
-
     first, second = pair
     made = calls([first, replace(second, end=0.5)])
     schedule = first.model.get_model_object("model_sampling")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import nodes
+
 from ...support.workflow_twins import read_json
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -9,8 +11,6 @@ SHIPPED = ROOT / "workflows" / "api"
 
 
 def test_load_image_lists_every_picture_of_the_workflows(pack):
-    import nodes
-
     (listed, _) = nodes.LoadImage.INPUT_TYPES()["required"]["image"]
     shipped = [node for path in SHIPPED.glob("*.json") for node in read_json(path).values()]
     loaded = {node["inputs"]["image"] for node in shipped if node["class_type"] == "LoadImage"}

@@ -4,11 +4,17 @@ import json
 import sys
 from types import SimpleNamespace
 
+import comfy.model_management
+import comfy_extras.nodes_custom_sampler as custom
+import latent_preview
 import numpy as np
 import pytest
 import torch
+from comfy.cli_args import LatentPreviewMethod, args
 from PIL import Image
 from torch.nn.functional import pixel_shuffle
+
+import nodes
 
 from ..support.core_samplers import core_ksampler
 from ..support.server.posts import said_of
@@ -50,8 +56,6 @@ def test_the_vae_is_comfyuis_and_codes_as_the_core_does(load_latent, own):
 @pytest.mark.long
 @torch.inference_mode()  # as ComfyUI runs nodes
 def test_tiled_decoding_and_encoding(load_latent):
-    import nodes
-
     vae, samples = load_latent("hair").vae, latents(1, 4, 32, 32)
     whole = vae.decode(samples)
     (tiled,) = nodes.VAEDecodeTiled().decode(vae, {"samples": samples}, tile_size=128, overlap=32)
@@ -73,8 +77,6 @@ def test_an_empty_latent_is_8_times_smaller_than_the_picture(load_latent, node):
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 @pytest.mark.parametrize("names", [["hair"], ["hair", "skin"], ["skin", "text", "sketch", "class"]])
 def test_same_seed_same_picture_as_the_core(load_latent, node, core, own, chain, names, eta):
-    import comfy_extras.nodes_custom_sampler as custom
-
     experts = [load_latent(name) for name in names]
     (latent,) = node("MCDM_EmptyLatent", encoder=experts[0].encoder, batch_size=2)
     (sigmas,) = node("MCDM_Sigmas", model=experts[0].model, spacing="10", denoise=1.0)
@@ -96,8 +98,6 @@ def test_same_seed_same_picture_as_the_core(load_latent, node, core, own, chain,
 
 
 def test_a_picture_is_drawn_anew(load_latent, chain, sample):
-    import nodes
-
     expert = load_latent("hair")
     (latent,) = nodes.VAEEncode().encode(expert.vae, picture())
     assert latent["samples"].shape == (1, 4, 8, 8)
@@ -107,8 +107,6 @@ def test_a_picture_is_drawn_anew(load_latent, chain, sample):
 
 
 def test_the_rest_of_an_inpainted_picture_stays(load_latent, chain, sample):
-    import nodes
-
     expert, mask = load_latent("hair"), torch.zeros(1, 64, 64)
     mask[:, 32:] = 1.0
     (latent,) = nodes.VAEEncode().encode(expert.vae, picture())
@@ -121,8 +119,6 @@ def test_the_rest_of_an_inpainted_picture_stays(load_latent, chain, sample):
 
 def test_an_area_has_its_part_of_the_map(load_latent, chain, sample, core, monkeypatch):
     """Set Area counts the picture's pixels; of the map the network reads what lies there, folded."""
-    import nodes
-
     expert, seen = load_latent("hair"), []
     (area,) = nodes.ConditioningSetArea().append(expert.condition, 32, 40, 16, 8, 1.0)
     network = expert.model.model.diffusion_model
@@ -172,8 +168,6 @@ def test_memory_is_that_of_latents(load_latent, load):
 
 def test_previews_are_in_the_colours_of_the_vae(host, comfyui):
     """What Empty Latent would become in the middle of a run, shown without decoding it."""
-    import latent_preview
-
     autoencoders = sys.modules["mcdm_pack.mcdm_core.checkpoints.autoencoders"]
     root = sys.modules["mcdm_pack"].__path__[0]
     vae = autoencoders.load_autoencoder(f"{root}/vae/mcdm_vae.safetensors")
@@ -189,9 +183,6 @@ def test_previews_are_in_the_colours_of_the_vae(host, comfyui):
 
 
 def test_latents_of_other_vaes_have_no_previews(load_latent, chain, sample, monkeypatch):
-    import latent_preview
-    from comfy.cli_args import LatentPreviewMethod, args
-
     monkeypatch.setattr(args, "preview_method", LatentPreviewMethod.Auto)
     model = load_latent("hair").model
     assert latent_preview.get_previewer(model.load_device, model.model.latent_format) is None
@@ -202,8 +193,6 @@ def test_latents_of_other_vaes_have_no_previews(load_latent, chain, sample, monk
 def test_weights_in_half_precision_are_sampled_so_where_that_is_fast(
     core, own, base, node, chain, sample, load_latent, monkeypatch, fast, dtype
 ):
-    import comfy.model_management
-
     monkeypatch.setattr(comfy.model_management, "should_use_fp16", lambda *_, **__: fast)
     hair = own("hair")
     values = {**hair.metadata, "network": hair.network.config}

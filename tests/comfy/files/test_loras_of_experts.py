@@ -3,8 +3,11 @@
 import sys
 from types import SimpleNamespace
 
+import comfy.samplers
 import pytest
 import torch
+
+import nodes
 
 from ..support.closeness import rounded
 
@@ -37,10 +40,6 @@ def file(core, base, own):
 
 @torch.inference_mode()  # as ComfyUI runs nodes
 def test_load_lora_adds_what_the_core_adds(core, own, load_latent, file, node, chain, caplog):
-    import comfy.samplers
-
-    import nodes
-
     text = load_latent("text")
     (changed,) = nodes.LoraLoaderModelOnly().load_lora_model_only(text.model, file.name, 0.7)
     assert "lora key not loaded" not in caplog.text

@@ -1,8 +1,13 @@
 """What other people's workflows rely on: ids, inputs and their order; and what the interface shows."""
 
 import re
+from pathlib import Path
 
+import folder_paths
 import pytest
+from comfy_extras.nodes_train import TrainLoraNode
+
+import nodes
 
 from ..support.node_texts import label_of
 
@@ -224,8 +229,6 @@ def test_inputs_for_the_few_are_folded_away(node):
 
 @pytest.mark.parametrize("node_id", ["MCDM_KSampler", "MCDM_ReliabilitySweep"])
 def test_inputs_of_the_ksampler_have_its_defaults(node, node_id):
-    import nodes
-
     core = nodes.KSampler.INPUT_TYPES()["required"]
     ours = node.classes[node_id].INPUT_TYPES()["required"]
     for name in ("seed", "steps", "denoise"):
@@ -238,8 +241,6 @@ def test_inputs_of_the_ksampler_have_its_defaults(node, node_id):
 
 def test_it_stands_beside_cores_train_lora(node):
     """By the names and types of its outputs, and of the inputs that both have."""
-    from comfy_extras.nodes_train import TrainLoraNode
-
     core, ours = (cls.GET_SCHEMA() for cls in (TrainLoraNode, node.classes["MCDM_TrainLora"]))
     outputs = [[(each.display_name, each.io_type) for each in schema.outputs] for schema in (core, ours)]
     assert outputs[1][:3] == outputs[0]
@@ -250,8 +251,6 @@ def test_it_stands_beside_cores_train_lora(node):
 
 
 def test_every_node_has_a_help_page(comfyui, pack):
-    from pathlib import Path
-
     pages = Path(pack.__file__).parent / pack.WEB_DIRECTORY / "docs"
     assert {page.stem for page in pages.glob("MCDM_*.md")} >= FROZEN.keys()
 
@@ -262,8 +261,6 @@ def test_model_cards_are_no_models(host, base):
 
 
 def test_paths_from_the_users_configuration_stay(host, tmp_path):
-    import folder_paths
-
     (tmp_path / "theirs.safetensors").touch()
     folder_paths.add_model_folder_path("mcdm", str(tmp_path))
     host.files.expert_folders.register_folders()
@@ -271,8 +268,6 @@ def test_paths_from_the_users_configuration_stay(host, tmp_path):
 
 
 def test_vaes_of_the_pack_are_among_comfyuis(host, tmp_path, monkeypatch):
-    import folder_paths
-
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", dict(folder_paths.folder_names_and_paths))
     before = list(folder_paths.get_folder_paths("vae"))
     paths, extensions = folder_paths.folder_names_and_paths["vae"]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import execution
 import pytest
 
 from ..support.server.comfyui_server import ROOT
@@ -39,8 +40,6 @@ def test_everything_that_was_saved_says_its_weights():
 
 
 def test_a_prompt_without_a_weight_is_refused_as_ever(host, small_experts):
-    import execution
-
     prompt = product(small_experts, first=expert("hair", weight=None))
     with queued(host, prompt):
         *_, errors = asyncio.run(execution.validate_prompt("test", prompt, None))

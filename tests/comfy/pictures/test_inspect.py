@@ -2,6 +2,8 @@
 
 import math
 
+import comfy.samplers
+import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
 
@@ -15,8 +17,6 @@ TILE, TITLE = 256 + 8, 256 // 3
 @pytest.fixture
 def inputs(node):
     """What Inspect Product and SamplerCustomAdvanced have in common, for two pictures."""
-    import comfy.samplers
-    import comfy_extras.nodes_custom_sampler as custom
 
     def build(sampler="euler", batch=2, **latent):
         return {
@@ -51,8 +51,6 @@ def upper_half():
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_sde"])
 @pytest.mark.parametrize("weights", [(1.5, 2.0), (0.4, 0.6)])
 def test_the_latent_is_sampler_custom_advanceds(load, chain, node, inputs, sampler, weights):
-    import comfy_extras.nodes_custom_sampler as custom
-
     experts = chain(*((load(name), {"weight": w}) for name, w in zip(("hair", "linear"), weights, strict=True)))
     picture = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
     given = inputs(sampler, samples=picture, noise_mask=upper_half())

@@ -2,9 +2,12 @@
 
 import logging
 
+import comfy.model_management
+import comfy.utils
 import numpy as np
 import pytest
 import torch
+from comfy.model_patcher import ModelPatcher
 from PIL import Image
 
 from ..support.attachments import with_lora
@@ -105,9 +108,6 @@ def test_the_latents_mask_and_picture_reach_every_cell(load, chain, node, sweep)
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("second", ["skin", "lora clone"])
 def test_the_experts_are_loaded_once_for_the_grid(load, chain, sample, sweep, second, monkeypatch):
-    import comfy.model_management
-    from comfy.model_patcher import ModelPatcher
-
     hair = load("hair")
     experts = chain(hair, with_lora(hair) if second == "lora clone" else load(second))
     loaded = []
@@ -140,8 +140,6 @@ def test_progress_begins_and_ends_with_the_grid_where_steps_are_left_out(load, c
 
 
 def test_a_cancel_is_heard_before_the_next_pass_whatever_progress_leaves_out(load, chain, sweep, passes, monkeypatch):
-    import comfy.model_management
-
     hair, skin = passes.watch(load("hair")), passes.watch(load("skin"))
     network = hair.model.model.diffusion_model
     forward = network.forward
@@ -161,8 +159,6 @@ def test_a_cancel_is_heard_before_the_next_pass_whatever_progress_leaves_out(loa
 @pytest.fixture
 def cancel(monkeypatch, every_step):
     """Cancel as the user does, after so many steps of the grid."""
-    import comfy.model_management
-    import comfy.utils
 
     def at(last):
         def hook(value, total, *rest, **more):
@@ -180,8 +176,6 @@ def cancel(monkeypatch, every_step):
 def test_a_cancel_keeps_the_finished_cells_and_the_next_run_is_good(
     load, chain, sweep, cancel, base, caplog, last, done
 ):
-    import comfy.model_management
-
     hair = load("hair")
     experts = chain(hair, load("skin"))
     before, (whole,) = sweep(experts, hair.vae)

@@ -4,6 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import execution
 import pytest
 
 from ...support.calls import counted_calls
@@ -25,7 +26,6 @@ PREVIEW = node("PreviewImage", images=["sample", 1])
 @pytest.fixture
 def refusals(host):
     """What the pack refuses a prompt with: of each node at fault the inputs marked, and what is said."""
-    import execution
 
     def validate(prompt):
         with queued(host, prompt):

@@ -5,6 +5,9 @@ import shutil
 import pytest
 import torch
 
+import nodes
+
+from ..support.published_files import FARL
 from .given import condition_of, draw, half, picture
 
 
@@ -36,8 +39,6 @@ def test_one_row_says_maps_and_text(face, node):
 
 
 def test_merging_keeps_time_ranges_and_entries(face, node):
-    import nodes
-
     hair = face("hair")
     (early,) = nodes.ConditioningSetTimestepRange().set_range(hair.condition, 0.0, 0.5)
     (late,) = nodes.ConditioningSetTimestepRange().set_range(face("text").condition, 0.5, 1.0)
@@ -73,8 +74,6 @@ def test_faces_and_a_sketch_are_united(face, told, chain, sample):
 
 
 def test_farl_is_asked_for_where_it_is_missing_and_found_when_it_comes(told, validate, node, base, tmp_path):
-    from ..support.published_files import FARL
-
     path, loader = base / "models" / "mcdm" / FARL, node.classes["MCDM_LoadExpert"]
     before = loader.fingerprint_inputs("model_latest.pt")
     shutil.move(path, tmp_path / FARL)

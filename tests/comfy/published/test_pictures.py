@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import nodes
+
 from .given import TEXTS, condition_of, draw, half, picture
 
 
@@ -53,8 +55,6 @@ def test_a_class_upsampler_keeps_the_class(told, chain, sample):
 
 def test_an_area_reads_its_part_of_the_small_picture(upsampler, chain, sample, core, monkeypatch):
     """In an area of the latent, the expert sees what lies there of the picture, enlarged to the whole latent."""
-    import nodes
-
     expert, seen = upsampler(picture(1)), []
     whole = torch.nn.functional.interpolate(picture(1).movedim(-1, 1) * 2 - 1, (64, 64), mode="bilinear")
     (area,) = nodes.ConditioningSetArea().append(expert.condition, 8 * 24, 8 * 32, 8 * 16, 8 * 8, 1.0)

@@ -2,8 +2,15 @@
 
 from types import SimpleNamespace
 
+import comfy.model_management
+import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
+from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import nodes
 
 from .given import TEXTS, condition_of, draw, picture
 
@@ -20,8 +27,6 @@ def test_no_text_is_the_null(told, chain, predict):
 
 
 def test_texts_can_be_averaged_by_comfyui(told, chain, predict):
-    import nodes
-
     first, second = (told("base.pt", "MCDM_EncodeText", text=text) for text in TEXTS)
     average = nodes.ConditioningAverage().addWeighted
 
@@ -35,8 +40,6 @@ def test_texts_can_be_averaged_by_comfyui(told, chain, predict):
 
 
 def test_captions_of_a_shipped_expert_can_be_averaged(load, node, chain, predict):
-    import nodes
-
     expert = load("text")
     first, second = (node("MCDM_EncodeText", encoder=expert.encoder, text=text)[0] for text in ("red hair", "a beard"))
     average = nodes.ConditioningAverage().addWeighted
@@ -49,8 +52,6 @@ def test_captions_of_a_shipped_expert_can_be_averaged(load, node, chain, predict
 
 
 def test_comfyui_manages_the_text_transformer(open_expert, node):
-    import comfy.model_management
-
     encoder = open_expert("base.pt").encoder
     node("MCDM_EncodeText", encoder=encoder, text=TEXTS[0])
     loaded = [entry.model for entry in comfy.model_management.current_loaded_models]
@@ -97,9 +98,6 @@ def test_an_unconditional_expert_lends_its_null(open_expert, told, chain, sample
 @pytest.mark.parametrize("name", ["model_sketch.pt", "base.pt", "model_latest.pt"])
 def test_half_precision_files_are_sampled(told, chain, sample, base, published, name):
     """As the published files have it: convolutions in half precision, all else not."""
-    from safetensors import safe_open
-    from safetensors.torch import load_file, save_file
-
     folder = base / "models" / "mcdm"
     with safe_open(folder / name, "pt") as file:
         metadata = file.metadata()
@@ -118,8 +116,6 @@ def test_half_precision_files_are_sampled(told, chain, sample, base, published, 
 
 
 def test_scaled_noise(node):
-    from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
-
     latent = {"samples": torch.zeros(2, 3, 8, 8), "batch_index": [3, 1]}
     (noise,) = node("MCDM_RandomNoise", noise_seed=4, temperature=0.98)
     assert noise.seed == 4
@@ -128,8 +124,6 @@ def test_scaled_noise(node):
 
 def test_an_unconditional_expert_can_be_the_model(open_expert, told, chain, node, guide):
     """Its null need not be wired in a guider that has no socket for it."""
-    import comfy_extras.nodes_custom_sampler as custom
-
     by_class = told("64x64_diffusion.pt", "MCDM_EncodeClass", class_name="281", null_kind="class 0")
     free = open_expert("256x256_diffusion_uncond.pt")
     experts = chain((by_class, {"weight": 2.0, "reliability": 0.0, "null": None}))

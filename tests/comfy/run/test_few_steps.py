@@ -2,8 +2,14 @@
 
 from dataclasses import replace
 
+import comfy.samplers
 import pytest
 import torch
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+
+import nodes
+
+from ..support.oracle.guider import BruteForceGuider
 
 STEPS, SEED = 4, 5
 FEW = [(sampler, scheduler) for sampler in ("euler", "lcm") for scheduler in ("sgm_uniform", "simple")]
@@ -29,8 +35,6 @@ def shared_out(experts, shares=(0.25, 0.75)):
 
 def as_lcm(expert):
     """An expert whose MODEL is read as an LCM's, by core's node."""
-    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
-
     return replace(expert, model=ModelSamplingDiscrete().patch(expert.model, "lcm", False)[0])
 
 
@@ -40,8 +44,6 @@ def as_lcm(expert):
 def test_shares_of_one_model_and_prompt_draw_what_core_draws_at_cfg_1(
     cast, draw, assert_agree, sampler, scheduler, made
 ):
-    import nodes
-
     expert = made(cast.expert("eps", "plain", 0))
     settings = (SEED, STEPS, 1.0, sampler, scheduler, expert.condition, expert.null, LATENT)
     (theirs,) = nodes.common_ksampler(expert.model, *settings)
@@ -51,10 +53,6 @@ def test_shares_of_one_model_and_prompt_draw_what_core_draws_at_cfg_1(
 @pytest.mark.one_of(4)
 @pytest.mark.parametrize(("sampler", "scheduler"), FEW)
 def test_two_models_without_negatives_draw_the_mean_of_their_predictions(casts, draw, assert_agree, sampler, scheduler):
-    import comfy.samplers
-
-    from ..support.oracle.guider import BruteForceGuider
-
     ours, theirs = (shared_out([cast.expert("eps", kind, at) for at, kind in enumerate(KINDS)]) for cast in casts)
     sampling = theirs[0].model.get_model_object("model_sampling")
     sigmas = comfy.samplers.calculate_sigmas(sampling, scheduler, STEPS)

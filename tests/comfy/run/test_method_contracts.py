@@ -9,12 +9,15 @@ import re
 from contextlib import contextmanager
 from itertools import count
 
+import comfy.model_management
+import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
 
 from ..support.core_samplers import core_ksampler
 from ..support.leaks import Living, state_of
 from ..support.methods import METHODS, PLAIN_PASSES, of_kind
+from ..support.oracle.core_guiders import core_guider
 from ..support.server.posts import posted, prompt_node, said_of
 
 GUIDERS = ("MCDM_Guider", "MCDM_OwnNullGuider")
@@ -119,8 +122,6 @@ def test_what_was_said_last_along_the_chain_counts(load, chain, node, guide, nam
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("name", [*OF_CHAINS, *of_kind(makes="sampler")])
 def test_a_product_as_a_model_does_the_same(load, chain, node, product, run, passes, watched, name):
-    from ..support.oracle.core_guiders import core_guider
-
     hair, skin = passes.watch(load("hair")), (passes.watch(load("skin")), {"weight": 2.0})
     guider = core_guider(hair, 1.5, product(hair, METHODS[name].chain(node, chain(skin))))
     expected, asked = watched(lambda: run(name, chain((hair, {"weight": 1.5}), skin)))
@@ -153,8 +154,6 @@ def test_a_sweep_does_the_same(load, chain, node, sample, passes, watched, name)
     ],
 )
 def test_inspect_samples_the_same_and_shows_it(load, experts, node, name, sampler):
-    import comfy_extras.nodes_custom_sampler as custom
-
     method, plain = METHODS[name], experts()
     chained = method.chain(node, plain)
     given = {"noise": custom.Noise_RandomNoise(3), "sampler": method.sampler(node, sampler)}
@@ -221,8 +220,6 @@ def test_a_seed_gives_one_batch(load, chain, run, node, name, kind):
 @contextmanager
 def cancelled(guider, number):
     """Let the user cancel before the guider predicts for the time of this number, counted from 0."""
-    import comfy.model_management
-
     predict, calls = guider.predict_noise, count()
 
     def asked(*args, **more):
@@ -318,8 +315,6 @@ def test_of_settings_of_another_type_comfyui_says_what_is_wrong(host, node, name
 
 @pytest.mark.parametrize("name", OF_PRODUCTS)
 def test_samplers_of_products_refuse_another_guider(load, run, passes, name):
-    from ..support.oracle.core_guiders import core_guider
-
     with pytest.raises(ValueError, match=r"product of experts, .* got CFGGuider, .*; connect Product Guider"):
         run(name, guider=core_guider(passes.watch(load("hair")), 1.0))
     assert not passes.found

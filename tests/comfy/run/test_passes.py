@@ -4,12 +4,18 @@ import logging
 import re
 from functools import partial
 
+import comfy.samplers
+import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
+from comfy_extras.nodes_sag import SelfAttentionGuidance
 
 from ..support.closeness import AGREEMENT
 from ..support.methods import PLAIN_PASSES
+from ..support.oracle.fewer_passes import FewerPassesGuider
+from ..support.oracle.variants import expert_of
 from ..support.server.posts import apply_check, prompt_node, said_of_chain
+from ..support.small_runs import equal_models
 
 STEPS = 7
 POLICIES = {
@@ -54,8 +60,6 @@ def counted(caplog):
 @pytest.fixture(scope="module")
 def models(pack):
     """MODELs for the product and their equals for brute force, which share nothing."""
-    from ..support.small_runs import equal_models
-
     return equal_models()
 
 
@@ -78,9 +82,6 @@ RUNS = [
 @pytest.mark.one_of(16)
 @pytest.mark.parametrize(("names", "policy", "sampler"), RUNS)
 def test_agrees_with_brute_force(node, models, fewer, scheduled, counted, sampled, names, policy, sampler):
-    from ..support.oracle.fewer_passes import FewerPassesGuider
-    from ..support.oracle.variants import expert_of
-
     ours, theirs = ([expert_of(found[name], i) for i, name in enumerate(names.split())] for found in models)
     experts = ()
     for place, expert in enumerate(ours):
@@ -132,10 +133,6 @@ def test_experts_take_turns(load, chain, fewer, guide, passes, counted, sampler,
 
 
 def test_a_null_that_a_hook_reads_is_always_asked(models, fewer, node, counted, sampled):
-    from comfy_extras.nodes_sag import SelfAttentionGuidance
-
-    from ..support.oracle.variants import expert_of
-
     sag = SelfAttentionGuidance.execute(models[0]["eps"], 0.8, 2.0).args[0]
     experts = ()
     for place, model in enumerate((sag, models[0]["v"])):
@@ -145,9 +142,6 @@ def test_a_null_that_a_hook_reads_is_always_asked(models, fewer, node, counted, 
 
 
 def test_inspect_counts_all_calls_of_a_step(load, chain, fewer, host):
-    import comfy.samplers
-    import comfy_extras.nodes_custom_sampler as custom
-
     experts = fewer(chain(load("hair"), load("skin")), threshold=-1.0, refresh=3)
     arguments = (custom.Noise_RandomNoise(3), comfy.samplers.sampler_object("heun"), torch.tensor(SIGMAS))
     _, recording = host.pictures.recording.sample_recorded(

@@ -1,17 +1,22 @@
 """The product as a MODEL: in core's samplers it is Product-of-Experts KSampler, and it leaves nothing behind."""
 
+import comfy.hooks
+import comfy.model_management
+import comfy.patcher_extension
+import comfy_extras.nodes_custom_sampler as custom
+import comfy_extras.nodes_model_advanced as advanced
 import pytest
 import torch
+from comfy.patcher_extension import WrappersMP
 
 from ..support.attachments import patches_like_a_lora, with_lora
 from ..support.core_samplers import LATENT, core_ksampler, custom_sampler
 from ..support.leaks import state_of
+from ..support.oracle.core_guiders import core_guider
 
 
 def hooked(expert):
     """An expert whose condition brings a LoRA of its own."""
-    import comfy.hooks
-
     hooks = comfy.hooks.create_hook_model_as_lora(None, None, 1.0, 0.0)
     hooks.hooks[0].weights = patches_like_a_lora(expert.model, 11)
     other = type(expert)(**vars(expert))
@@ -77,8 +82,6 @@ def test_what_is_attached_afterwards_belongs_to_the_reference(load, chain, sampl
 
 
 def test_guidance_hooks_attached_afterwards_run_on_the_product(load, chain, sample, product):
-    import comfy_extras.nodes_model_advanced as advanced
-
     hair, skin = load("hair"), load("skin")
     rescaled = [advanced.RescaleCFG().patch(model, 0.7)[0] for model in (product(hair, chain(skin)), hair.model)]
     ours = core_ksampler(rescaled[0], hair, 3.0)
@@ -86,8 +89,6 @@ def test_guidance_hooks_attached_afterwards_run_on_the_product(load, chain, samp
 
 
 def test_works_under_cores_guiders(load, chain, node, product):
-    import comfy_extras.nodes_custom_sampler as custom
-
     hair, skin = load("hair"), load("skin")
     (guider,) = custom.CFGGuider().get_guider(product(hair, chain(skin)), hair.condition, hair.null, 2.0)
     (ours,) = node("MCDM_Guider", experts=chain(as_first(hair, 2.0), skin))
@@ -99,8 +100,6 @@ def test_works_under_cores_guiders(load, chain, node, product):
 
 
 def test_a_guider_without_a_negative_needs_a_reliability_of_0(load, chain, product):
-    import comfy_extras.nodes_custom_sampler as custom
-
     hair = load("hair")
     (guider,) = custom.BasicGuider().get_guider(product(hair, chain(load("skin"))), hair.condition)
     with pytest.raises(ValueError, match=r"Expert 1 .*needs a negative"):
@@ -109,8 +108,6 @@ def test_a_guider_without_a_negative_needs_a_reliability_of_0(load, chain, produ
 
 def test_cfg_can_change_from_step_to_step(load, chain, product):
     """As nodes do that wrap the prediction and set the guider's cfg for some of the steps."""
-    import comfy.patcher_extension
-
     hair, skin = load("hair"), load("skin")
 
     def at_cfg_2(executor, *args):
@@ -128,8 +125,6 @@ def test_cfg_can_change_from_step_to_step(load, chain, product):
 
 
 def test_wrappers_of_other_nodes_run_once(load, chain, product):
-    from comfy.patcher_extension import WrappersMP
-
     hair, calls = load("hair"), []
 
     def count(name):
@@ -158,10 +153,6 @@ def test_all_experts_are_loaded_in_one_call(load, chain, product, loads):
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize("end", ["finished", "cancelled", "failed"])
 def test_a_run_leaves_nothing_behind(load, chain, product, end):
-    import comfy.model_management
-
-    from ..support.oracle.core_guiders import core_guider
-
     hair, skin = load("hair"), load("skin")
     alone = [core_ksampler(expert.model, expert, 2.0) for expert in (hair, skin)]
     model = product(hair, chain(skin, hair))

@@ -3,6 +3,8 @@
 A guider may have a `predict_noise` of its own, as long as the product answers where it asks its parent.
 """
 
+import comfy.samplers
+import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
 
@@ -25,8 +27,6 @@ def test_products_of_products_are_refused(load, chain, sample, product, passes, 
 
 
 def test_guiders_with_rules_of_their_own_are_refused(load, chain, product, passes):
-    import comfy_extras.nodes_custom_sampler as custom
-
     hair = passes.watch(load("hair"))
     model = product(hair, chain(load("skin")))
     (guider,) = custom.DualCFGGuider().get_guider(model, hair.condition, hair.condition, hair.null, 2.0, 2.0, "regular")
@@ -40,8 +40,6 @@ def test_guiders_with_rules_of_their_own_are_refused(load, chain, product, passe
     "method", ["outer_sample", "inner_sample", "__call__", "outer_predict_noise", "predict_noise", "set_cfg"]
 )
 def test_guiders_are_refused_for_what_the_product_would_leave_out(load, chain, product, passes, method, way):
-    import comfy.samplers
-
     def own(self, *args, **kwargs):
         return getattr(comfy.samplers.CFGGuider, method)(self, *args, **kwargs)
 
@@ -62,7 +60,6 @@ def test_guiders_are_refused_for_what_the_product_would_leave_out(load, chain, p
 
 def scheduled_guider(model, expert, cfgs):
     """As other packs make it: cfg is set for every noise level, and CFGGuider does the rest."""
-    import comfy.samplers
 
     class ScheduledGuider(comfy.samplers.CFGGuider):
         def predict_noise(self, x, timestep, model_options=None, seed=None):
@@ -92,7 +89,6 @@ def test_a_guider_that_only_sets_cfg_sets_the_first_experts(load, chain, product
 
 def test_a_guider_may_change_what_its_parent_answers(load, chain, product):
     """As a wrapper of PREDICT_NOISE does."""
-    import comfy.samplers
 
     class HalvingGuider(comfy.samplers.CFGGuider):
         def predict_noise(self, *args, **kwargs):
@@ -110,8 +106,6 @@ def test_a_guider_may_change_what_its_parent_answers(load, chain, product):
 
 @pytest.mark.parametrize("way", ["reads conds", "sets conds", "asks the network"])
 def test_guiders_that_ask_one_experts_network_beside_their_parent_are_refused(load, chain, product, passes, way):
-    import comfy.samplers
-
     class MixedGuider(comfy.samplers.CFGGuider):
         def predict_noise(self, x, timestep, model_options=None, seed=None):
             if way == "reads conds":
@@ -132,7 +126,6 @@ def test_guiders_that_ask_one_experts_network_beside_their_parent_are_refused(lo
 
 def test_the_refusal_of_a_sampler_node_with_a_guider_of_its_own_says_how_it_takes_the_product(load, chain, product):
     """ClownsharKSampler makes this guider of the MODEL it is given, and takes another in its options."""
-    import comfy.samplers
 
     class SharkGuider(comfy.samplers.CFGGuider):
         def predict_noise(self, x, timestep, model_options=None, seed=None):

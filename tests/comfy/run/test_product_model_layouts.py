@@ -4,14 +4,13 @@ import pytest
 import torch
 
 from ..support.core_samplers import core_ksampler
+from ..support.oracle.networks import network
+from ..support.oracle.variants import Cast, expert_of
 
 
 @pytest.fixture(scope="module")
 def expert(pack):
     """An expert of a layout with something attached, for a place in a chain."""
-    from ..support.oracle.networks import network
-    from ..support.oracle.variants import Cast, expert_of
-
     cast, sdxl = Cast(), network("SDXL", 4)
 
     def make(layout, attachment, place):

@@ -4,9 +4,12 @@ import os
 import pickle
 import re
 
+import comfy.samplers
+import comfy.supported_models
 import pytest
 import torch
 
+from ..support.places import placed
 from ..support.server.posts import said_of
 from ..support.wrong_setups import MENDED_BY, SETUPS, Setups
 
@@ -97,8 +100,6 @@ def test_text_for_a_map_expert(refused, node):
 
 @pytest.mark.parametrize("setup", SETUPS)
 def test_products_that_cannot_be_sampled(refused, load, chain, node, setup, at_each_pass):
-    import comfy.samplers
-
     (build, match), calls = SETUPS[setup], []
     at_each_pass(lambda *_: calls.append(1))
 
@@ -128,10 +129,6 @@ def test_products_that_cannot_be_sampled(refused, load, chain, node, setup, at_e
     ],
 )
 def test_tokens_of_another_width(host, kind, config):
-    import comfy.supported_models
-
-    from ..support.places import placed
-
     bare = {"disable_unet_model_creation": True, "in_channels": 4}
     model = getattr(comfy.supported_models, kind)({**bare, **config}).get_model({})
     patcher = placed(model)

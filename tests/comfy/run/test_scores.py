@@ -5,8 +5,11 @@ import gc
 import logging
 import re
 
+import comfy.model_management
+import comfy.samplers
 import pytest
 import torch
+from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
 
 from ..support.attachments import unclamped
 
@@ -27,9 +30,6 @@ def sampled(node, host):
     """What SamplerCustomAdvanced makes with a guider of these experts."""
 
     def sample(experts, *, scores=True, kind="MCDM_Guider", sampler="euler_ancestral", sigmas=SIGMAS, batch=4):
-        import comfy.samplers
-        from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
-
         (guider,) = node(kind, experts=experts, **({"scores": scores} if scores is not None else {}))
         if isinstance(sampler, str):
             sampler = comfy.samplers.sampler_object(sampler)
@@ -74,8 +74,6 @@ def lifts(joint, experts, points, made, seen=(slice(None), slice(None))):
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("kind", ["MCDM_Guider", "MCDM_OwnNullGuider"])
 def test_scores_beside_plain_loops(load, chain, joint, host, sampled, kind):
-    import comfy.samplers
-
     hair, skin = unclamped(load("hair")), unclamped(load("skin"))
     points, product = [], chain((hair, WEIGHTS[0]), (skin, WEIGHTS[1]))
     made = sampled(product, kind=kind, sampler=comfy.samplers.KSAMPLER(recording(points)))["samples"]
@@ -172,9 +170,6 @@ def test_a_run_that_cannot_tell_says_so_and_nothing_is_chosen(
 
 def test_nothing_copies_scored_samples_on_their_way_into_a_latent(experts, node, host):
     """Samples on the way out of a guider are where ComfyUI keeps what nodes hand on."""
-    import comfy.model_management
-    import comfy.samplers
-
     (guider,) = node("MCDM_Guider", experts=experts(), scores=True)
     noise = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     made = guider.sample(noise, torch.zeros_like(noise), comfy.samplers.sampler_object("euler"), SIGMAS, seed=1)
@@ -206,9 +201,6 @@ def test_scored_samples_can_be_saved_and_copied(experts, sampled, host, tmp_path
 
 
 def test_a_cancelled_run_leaves_no_scores_and_the_next_one_has_them(experts, sampled, host):
-    import comfy.model_management
-    import comfy.samplers
-
     def cancelled(model, x, sigmas, extra_args, callback, disable):
         model(x, sigmas[0].expand(len(x)), **extra_args)
         raise comfy.model_management.InterruptProcessingException
@@ -224,8 +216,6 @@ def test_a_cancelled_run_leaves_no_scores_and_the_next_one_has_them(experts, sam
 
 def test_scores_heed_masks_windows_and_what_was_left_out(load, chain, node, joint, host, sampled):
     """Half of the picture, of a mask; one step in three, as the others are left out; and no step after the window."""
-    import comfy.samplers
-
     hair, skin = unclamped(load("hair")), unclamped(load("skin"))
     mask = torch.zeros(1, 32, 32)
     mask[..., :16] = 1.0

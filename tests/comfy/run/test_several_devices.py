@@ -7,11 +7,15 @@ import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
+import comfy.model_management
+import comfy.samplers
+import comfy_extras.nodes_custom_sampler as custom
+import comfy_extras.nodes_multigpu as nodes
 import pytest
 import torch
 
 from ...support.watchdog import await_event, meet
-from ..support.core_samplers import LATENT, cancelled_at
+from ..support.core_samplers import LATENT, cancelled_at, core_ksampler
 from ..support.leaks import Living, assert_unchanged, state_of
 
 STEPS = 3
@@ -20,15 +24,12 @@ STEPS = 3
 @pytest.fixture(scope="module")
 def select(pack, devices):
     """A MODEL loaded once more, for the second device."""
-    pytest.importorskip("comfy.multigpu", reason="this ComfyUI places no MODEL on a device")
     return lambda model: model.deepclone_multigpu(new_load_device=devices[1])
 
 
 @pytest.fixture
 def two_devices(select, devices, monkeypatch):
     """A ComfyUI that has found both."""
-    import comfy.model_management
-
     monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: list(devices))
 
 
@@ -85,8 +86,6 @@ def test_the_same_to_the_bit_with_other_samplers(casts, away, run, sampler):
 
 
 def test_cores_node(casts, two_devices, devices, run):
-    import comfy_extras.nodes_multigpu as nodes
-
     here, other = casts[0].expert("eps", "plain", 0), casts[1].expert("v", "plain", 1)
     selected = replace(other, model=nodes.SelectModelDeviceNode.execute(other.model, "gpu:1").args[0])
     assert selected.model.load_device == devices[1]
@@ -120,9 +119,6 @@ def test_experts_of_this_pack_can_be_placed(load, select, devices, chain, sample
 
 
 def test_inspect_and_sweep(load, select, chain, node):
-    import comfy.samplers
-    import comfy_extras.nodes_custom_sampler as custom
-
     hair, text = load("hair"), load("text")
     moved = SimpleNamespace(**{**vars(text), "model": select(text.model)})
     inspect = {"sampler": comfy.samplers.sampler_object("euler"), "sigmas": torch.tensor([20.0, 3.0, 0.5, 0.0])}
@@ -141,8 +137,6 @@ def test_inspect_and_sweep(load, select, chain, node):
 
 
 def test_a_product_as_a_model(load, select, chain, product):
-    from ..support.core_samplers import core_ksampler
-
     hair, text = load("hair"), load("text")
     moved = SimpleNamespace(**{**vars(text), "model": select(text.model)})
     found = [core_ksampler(product(hair, chain(other)), hair, 2.0) for other in (text, moved)]
@@ -174,8 +168,6 @@ def test_threads_have_the_modes_of_the_run(casts, away, run, networks):
 
 def test_a_split_expert_beside_one_elsewhere(casts, away, two_devices, run):
     """Both would be on the second device; they are asked one after the other."""
-    import comfy_extras.nodes_multigpu as nodes
-
     here, other = casts[0].expert("eps", "plain", 0), casts[1].expert("v", "plain", 1)
     split = replace(here, model=nodes.MultiGPUCFGSplitNode.execute(here.model, 2).args[0])
     whole = run([here, other])
@@ -220,8 +212,6 @@ def test_an_error_ends_the_run_on_all(casts, away, guider_of, run, networks, pla
 @pytest.mark.parametrize("place", [None, 0, 1], ids=["sampler", "here", "away"])
 def test_a_cancel_at_each_step(casts, away, guider_of, run, networks, place, step):
     """From the sampler, or by the user while a network is at work."""
-    import comfy.model_management
-
     experts = [casts[0].expert("eps", "plain", 0), away(casts[1].expert("v", "plain", 1))]
     guider = guider_of(experts)
     whole = run(guider=guider)

@@ -2,9 +2,12 @@
 
 import logging
 
+import comfy.model_management
 import psutil
 import pytest
 import torch
+from comfy.patcher_extension import WrappersMP
+from comfy.sampler_helpers import estimate_memory
 
 from ..support.attachments import hooked, hooks_like_a_lora, with_lora
 from ..support.core_samplers import core_ksampler
@@ -12,9 +15,6 @@ from ..support.leaks import Living, state_of
 
 
 def test_the_memory_of_all_experts_is_estimated_and_logged(load, chain, guide, monkeypatch, caplog):
-    import comfy.model_management
-    from comfy.sampler_helpers import estimate_memory
-
     needs, load_models = [], comfy.model_management.load_models_gpu
 
     def seen(models, memory_required=0, minimum_memory_required=None, **kwargs):
@@ -37,8 +37,6 @@ def test_the_memory_of_all_experts_is_estimated_and_logged(load, chain, guide, m
 
 
 def test_wrappers_around_loading_run_for_every_expert(load, chain, guide):
-    from comfy.patcher_extension import WrappersMP
-
     experts, seen = [load("hair"), load("skin")], []
     for expert in experts:
         expert.model = expert.model.clone()

@@ -8,6 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from comfy.latent_formats import ChromaRadiance
+from comfy.model_base import ModelType
+
+from ..support.families.sized_noise import SizedFlow
+from ..support.places import around, placed
 
 MEANS, VARIANCES = [-0.8, 0.9, 0.2], [0.3, 0.8, 1.5]
 MIXED = [("linear", "cosine"), ("cosine", "linear")]
@@ -116,11 +121,6 @@ def gaussian_flow(pack):
 
     Where its noise is scaled by the size of pictures, only `noise_scaling` tells by how much.
     """
-    from comfy.latent_formats import ChromaRadiance
-    from comfy.model_base import ModelType
-
-    from ..support.families.sized_noise import SizedFlow
-    from ..support.places import around, placed
 
     def build(k, noise_scale, by_size=False):
         sampling = {} if by_size else {"noise_scale": noise_scale}

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import comfy.samplers
 import pytest
 import torch
 
@@ -71,8 +72,6 @@ RUNS = [
 @pytest.mark.one_of(5)
 @pytest.mark.parametrize(("weights", "settings", "kind"), RUNS, ids=str)
 def test_beside_plain_loops(experts, run, logic, weights, settings, kind):
-    import comfy.samplers
-
     loop = comfy.samplers.KSAMPLER(logic_loop(weights, kind == "MCDM_OwnNullGuider", **settings))
     found, expected = (run(experts(*weights), sampler, kind=kind) for sampler in (logic(**settings), loop))
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)

@@ -4,6 +4,9 @@ import math
 import sys
 from types import SimpleNamespace
 
+import comfy.model_sampling
+import comfy.sample
+import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
 
@@ -16,8 +19,6 @@ def sampling(core):
 
 
 def in_comfyui(node, chain, experts, spacing, seed, eta=0.0, sampler=None):
-    import comfy_extras.nodes_custom_sampler as custom
-
     reference = experts[0]
     (latent,) = node("MCDM_EmptyLatent", encoder=reference.encoder, batch_size=2)
     (sigmas,) = node("MCDM_Sigmas", model=reference.model, spacing=spacing, denoise=1.0)
@@ -84,8 +85,6 @@ def test_timesteps_invert_noise_levels(load):
 
 
 def test_levels_of_flows_and_noise_predictors_meet(host):
-    import comfy.model_sampling
-
     flow, eps = comfy.model_sampling.ModelSamplingDiscreteFlow(), comfy.model_sampling.ModelSamplingDiscrete()
 
     class Flow(type(flow), comfy.model_sampling.CONST):
@@ -134,8 +133,6 @@ def test_the_pixel_space_vae_keeps_every_level(load):
 
 def test_steps_add_other_noise_than_the_start(host):
     """Both are drawn from the seed of the run; the same numbers twice would only scale the start noise."""
-    import comfy.sample
-
     latent = torch.zeros(1, 4, 32, 32)
 
     def model(x, sigma, **_):

@@ -11,6 +11,7 @@ import pytest
 from ...support.watchdog import result_of
 from ...support.workflow_twins import read_json
 from ..support.server.comfyui_server import ROOT, page_events, started
+from ..support.server.downloads import write_checkpoint, write_sd3_checkpoint
 from ..support.server.pages import page_prompt
 
 pytestmark = pytest.mark.long  # each file holds a text encoder, which ComfyUI knows by one size alone
@@ -22,8 +23,6 @@ PROMPTS, EXPERTS = ("3", "7"), ("5", "9")
 
 @pytest.fixture(scope="module")
 def server(pack, comfyui, tmp_path_factory):
-    from ..support.server.downloads import write_checkpoint, write_sd3_checkpoint
-
     folder = tmp_path_factory.mktemp("two-families")
     (folder / "input").mkdir()
     for loader, write in zip(LOADERS, (write_sd3_checkpoint, write_checkpoint), strict=True):

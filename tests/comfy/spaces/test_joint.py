@@ -3,8 +3,18 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import comfy.latent_formats
+import comfy.model_base
+import comfy.sample
+import comfy.samplers
 import pytest
 import torch
+
+import nodes
+
+from ..support.families.sized_noise import SizedFlow
+from ..support.oracle.core_guiders import core_guider
+from ..support.oracle.networks import controlnet
 
 LEVELS, FLOW_LEVELS = (8.0, 2.0, 0.6, 0.0), (0.9, 0.6, 0.25, 0.0)
 
@@ -14,8 +24,6 @@ def compare(joint, joint_chain, node):
     """Sample spaces with the guider and with the plain loops; both have to give the same."""
 
     def check(groups, levels=LEVELS, sampler="euler", kind="MCDM_Guider", batch=1, latent=None, mask=None):
-        import comfy.samplers
-
         sampler = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
         first = groups[0]
         shape = joint.framed(first.format, torch.empty(batch, *first.shape)).shape
@@ -82,14 +90,15 @@ def test_three_spaces(spaces, compare):
 
 @pytest.mark.one_of(44)
 @pytest.mark.parametrize("reference", ["latents", "flow"])
-def test_every_sampler_steps_the_joint_state_or_refuses_it(spaces, compare, every_sampler, reference):
+@pytest.mark.parametrize("sampler", comfy.samplers.SAMPLER_NAMES)
+def test_every_sampler_steps_the_joint_state_or_refuses_it(spaces, compare, sampler, reference):
     groups = [spaces(reference, (32, 32), (2.0, 1.0)), spaces("pixels", (32, 32), (1.5, 1.0))]
     levels = LEVELS if reference == "latents" else FLOW_LEVELS
-    if "cfg_pp" in every_sampler:
+    if "cfg_pp" in sampler:
         with pytest.raises(ValueError, match=r"^Expected a sampler .* CFG\+\+ samplers do; choose another sampler"):
-            compare(groups, levels, every_sampler)
+            compare(groups, levels, sampler)
         return
-    compare(groups, levels, every_sampler)
+    compare(groups, levels, sampler)
 
 
 def test_ddim_of_this_pack_steps_the_joint_state(spaces, compare, node):
@@ -138,8 +147,6 @@ def sampled_with(joint, joint_chain, node):
     """Sample SDXL, whose picture is 32 × 64 pixels, beside another space whose condition has further values."""
 
     def sample(spaces, other, **values):
-        import comfy.samplers
-
         groups = [spaces("SDXL", (32, 64), (2.0, 1.0)), spaces(other, (64, 64), (1.5, 1.0))]
         member = groups[1].members[0]
         condition = [[tokens, {**own, **values}] for tokens, own in member.loaded.condition]
@@ -179,10 +186,6 @@ def test_boxes_of_gligen_are_at_their_place_in_the_references_picture(spaces, jo
 @pytest.mark.parametrize("place", [0, 1], ids=["reference", "other"])
 def test_a_controlnet_acts_in_the_space_of_its_expert(spaces, compare, place):
     """Its hint is a picture, which ComfyUI resizes for the expert's own samples."""
-    import nodes
-
-    from ..support.oracle.networks import controlnet
-
     groups = [spaces("SDXL", (32, 32), (2.0, 1.0)), spaces("SD1.5", (64, 64), (1.5, 1.0))]
     without = compare(groups)
     member = groups[place].members[0]
@@ -215,8 +218,6 @@ def test_a_space_whose_window_ends_early_lets_the_others_go_on(spaces, compare, 
 
 
 def sampled(guider, shape, levels, seed):
-    import comfy.samplers
-
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(2))
     sampler = comfy.samplers.sampler_object("euler")
     return guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor(levels), disable_pbar=True, seed=seed)
@@ -238,13 +239,6 @@ def test_experts_of_one_space_may_be_apart_in_the_chain_and_share_a_vae(spaces, 
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("own", ["CFGGuider", "KSampler"])
 def test_a_product_as_a_model_does_the_same(spaces, joint_chain, node, joint, own):
-    import comfy.sample
-    import comfy.samplers
-
-    import nodes
-
-    from ..support.oracle.core_guiders import core_guider
-
     groups = [spaces("latents", (32, 32), (2.0, 1.0)), spaces("pixels", (32, 32), (1.5, 1.0))]
     first, latent = groups[0].members[0].loaded, {"samples": torch.zeros(2, 4, 4, 4)}
     settings = {"steps": 3, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
@@ -265,8 +259,6 @@ def test_a_product_as_a_model_does_the_same(spaces, joint_chain, node, joint, ow
 
 def test_a_flow_whose_noise_depends_on_the_size_counts_the_size_of_its_own_samples(spaces, joint_chain, node, joint):
     """ComfyUI's sampler is given one long row of numbers, for which it would take noise of another scale."""
-    from ..support.families.sized_noise import SizedFlow
-
     groups = [spaces("Chroma's pixels", (32, 32), (2.0, 1.0)), spaces("latents", (64, 64), (1.0, 1.0))]
     seen = []
 
@@ -291,9 +283,6 @@ def test_a_flow_whose_noise_depends_on_the_size_counts_the_size_of_its_own_sampl
 @pytest.mark.parametrize(("family", "side"), [("BaseModel", 512), ("PixArt", 1024)])
 def test_checkpoints_draw_in_the_size_they_were_trained_on(host, family, side):
     """PixArt-α is of the latents of SD1.5, and of pictures of twice the side."""
-    import comfy.latent_formats
-    import comfy.model_base
-
     of_family = getattr(comfy.model_base, family)
     model = of_family.__new__(of_family)
     patcher = SimpleNamespace(model=model, get_model_object={"latent_format": comfy.latent_formats.SD15()}.get)

@@ -1,5 +1,6 @@
 """Inspect Product where experts are of several latent spaces."""
 
+import comfy.samplers
 import numpy as np
 import torch
 
@@ -23,8 +24,6 @@ def holds(grid, tile):
 
 
 def test_every_experts_predictions_are_decoded_by_the_vae_of_its_space(chain, node, host, load, load_latent):
-    import comfy.samplers
-
     hair, skin = load_latent("hair"), load("skin")
     experts = chain(*((expert, {"vae": expert.vae}) for expert in (hair, skin)))
     given = {"sampler": comfy.samplers.sampler_object("euler"), "sigmas": LEVELS}

@@ -1,7 +1,10 @@
 """Experts of several latent spaces that can't be sampled together: one sentence each, before any network is called."""
 
+import comfy.samplers
+import comfy_extras.nodes_advanced_samplers as nodes
 import pytest
 import torch
+from comfy.nested_tensor import NestedTensor
 
 from ..support.methods import USUAL_LOGIC
 
@@ -14,8 +17,6 @@ def refused(node, passes):
 
     def look(experts, latent=LATENT, sampler=None, levels=(8.0, 2.0, 0.0), noise=None, watched=(), **more):
         kind, starts = more.pop("kind", "MCDM_Guider"), more.pop("starts", r"(Expected|Expert \d) ")
-        import comfy.samplers
-
         for loaded in watched:
             passes.watch(loaded)
         noise = torch.randn_like(latent) if noise is None else noise
@@ -65,8 +66,6 @@ def test_all_missing_vaes_are_asked_for_at_once(two, refused):
 
 
 def test_of_a_product_as_a_model_too(two, chain, node, passes):
-    import comfy.samplers
-
     latents, pixels = two.loaded
     experts = chain((passes.watch(pixels), {"vae": pixels.vae}))
     (model,) = node("MCDM_ProductModel", model=passes.watch(latents).model, reliability=1.0, experts=experts)
@@ -124,8 +123,6 @@ def test_a_video(chain, load, joint, refused):
 
 
 def test_a_nested_latent(two, refused):
-    from comfy.nested_tensor import NestedTensor
-
     latent = NestedTensor((torch.zeros(1, 4, 4, 4), torch.zeros(1, 8, 10)))
     noise = NestedTensor((torch.randn(1, 4, 4, 4), torch.randn(1, 8, 10)))
     assert "and got a video or one with sound; start from " in refused(two(), latent, noise=noise, watched=two.loaded)
@@ -171,8 +168,6 @@ def test_hooks_that_read_the_unconditional_estimate(two, refused):
 
 
 def test_a_sampler_that_changes_the_size_of_samples(two, refused):
-    import comfy_extras.nodes_advanced_samplers as nodes
-
     (sampler,) = nodes.SamplerLCMUpscale().execute(1.5, 2, "bislerp")
     said = refused(two(), sampler=sampler, watched=two.loaded)
     assert said.startswith("Expected a sampler that keeps the size of samples, because experts of several ")

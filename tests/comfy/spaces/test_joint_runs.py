@@ -3,12 +3,19 @@
 from collections import Counter
 from contextlib import contextmanager
 
+import comfy.latent_formats
+import comfy.model_management
+import comfy.patcher_extension
+import comfy.samplers
 import pytest
 import torch
+from mcdm_pack.benchmarks.memory import Allocations
 
 from ..support.closeness import FUSED, rounded
 from ..support.leaks import Living, state_of
 from ..support.methods import PLAIN_PASSES
+from ..support.oracle import joint
+from ..support.oracle.core_guiders import core_guider
 
 LEVELS = (8.0, 2.0, 0.6, 0.0)
 
@@ -18,8 +25,6 @@ def run(node, joint):
     """Sample a chain, or a guider."""
 
     def sample(experts=None, guider=None, sampler="euler", levels=LEVELS, shape=(1, 4, 4, 4), **more):
-        import comfy.samplers
-
         guider = guider or node("MCDM_Guider", experts=experts)[0]
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(2))
         sampler = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
@@ -158,8 +163,6 @@ def test_all_is_loaded_in_one_call_and_ends_with_the_run(spaces, joint_chain, ru
 @pytest.mark.parametrize("reference", ["latents", "Qwen-Image"])
 def test_the_guider_sees_the_references_samples_alone(spaces, joint_chain, run, joint, every_step, reference):
     """And so do callbacks, CFG hooks and other packs' wrappers; a sample of one frame remains one."""
-    import comfy.patcher_extension
-
     groups = [spaces(reference, (32, 32), (2.0, 1.0)), spaces("pixels", (32, 32), (1.5, 2.0))]
     own = tuple(joint.framed(groups[0].format, torch.zeros(1, *groups[0].shape)).shape)
     shown, hooked, wrapped = [], [], []
@@ -205,8 +208,6 @@ def test_hooks_on_guidance_are_given_c_u_and_the_sum_of_the_weights(spaces, join
 
 def test_a_picture_is_the_same_alone_and_in_a_batch(spaces, joint_chain, node):
     """Each picture's noise of other spaces goes with its noise of the first, as nodes that choose from a batch want."""
-    import comfy.samplers
-
     (guider,) = node("MCDM_Guider", experts=joint_chain(two(spaces)))
     noise = torch.randn(3, 4, 4, 4, generator=torch.Generator().manual_seed(2))
     euler, levels = comfy.samplers.sampler_object("euler"), torch.tensor(LEVELS)
@@ -215,9 +216,6 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(spaces, joint_chain, node):
 
 
 def test_a_wrapper_around_the_sampler_may_change_the_references_noise(spaces, joint_chain, run, node, joint):
-    import comfy.patcher_extension
-    import comfy.samplers
-
     groups = two(spaces, ((2.0, 1.0),), ((1.5, 1.0),))
     loaded = groups[0].members[0].loaded
 
@@ -238,8 +236,6 @@ def test_a_wrapper_around_the_sampler_may_change_the_references_noise(spaces, jo
 @pytest.mark.parametrize("as_model", [False, True])
 def test_the_temperature_of_start_noise_is_that_of_every_space(spaces, joint_chain, node, reference, as_model):
     """What a sampler starts from, of all spaces; Qwen-Image's samples are videos of one frame."""
-    import comfy.samplers
-
     groups = [spaces(reference, (32, 32), (2.0, 1.0)), spaces("pixels", (32, 32), (1.5, 1.0))]
     guider = _guider_of(groups, joint_chain, node, as_model)
     starts = []
@@ -260,8 +256,6 @@ def test_the_temperature_of_start_noise_is_that_of_every_space(spaces, joint_cha
 
 def _guider_of(groups, joint_chain, node, as_model):
     """Product Guider, or core's guider of a Product as Model."""
-    from ..support.oracle.core_guiders import core_guider
-
     if not as_model:
         return node("MCDM_Guider", experts=joint_chain(groups))[0]
     first = groups[0].members[0].loaded
@@ -274,8 +268,6 @@ def _guider_of(groups, joint_chain, node, as_model):
 
 def loaded(vae):
     """Let ComfyUI load a VAE, as a run does before its pictures are coded."""
-    import comfy.model_management
-
     comfy.model_management.load_models_gpu([vae.patcher])
 
 
@@ -322,8 +314,6 @@ def test_a_vae_with_transparency_is_given_opaque_pictures(host, joint):
 @contextmanager
 def cancelled_in(vae, number):
     """Let the user cancel while a VAE encodes for the time of this number, counted from 0."""
-    import comfy.model_management
-
     network, calls = vae.first_stage_model, Counter()
     encode = network.encode
 
@@ -418,11 +408,6 @@ def test_a_seed_draws_every_space_and_leaves_the_global_one_alone(spaces, joint_
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("space", ["SD15", "Flux2"])
 def test_a_tiny_vae_takes_no_more_than_is_expected_of_it(pack, space):
-    import comfy.latent_formats
-    from mcdm_pack.benchmarks.memory import Allocations
-
-    from ..support.oracle import joint
-
     channels = getattr(comfy.latent_formats, space)().latent_channels
     network = joint.tiny_autoencoder(channels)
     picture = torch.rand(1, 3, 96, 64)
@@ -442,8 +427,6 @@ def test_dynamic_vram_gives_what_there_is_without(request, spaces, joint_chain, 
     def fresh():
         made = groups()
         return run(joint_chain(made)), made
-
-    from ..support.oracle import joint
 
     classic, _ = fresh()
     vram = request.getfixturevalue("dynamic_vram")

@@ -1,1 +1,1 @@
-"""Shared by the node tests. Most of it imports ComfyUI: import it after the `pack` fixture has made it importable."""
+"""Shared by the node tests. Most of it imports ComfyUI, which `tests/comfy/conftest.py` makes importable."""

@@ -1,7 +1,4 @@
-"""Clones of one MODEL that differ in all kinds of ways, and the traces that a run could leave in them.
-
-Imports ComfyUI: import it after the `pack` fixture has made it importable.
-"""
+"""Clones of one MODEL that differ in all kinds of ways, and the traces that a run could leave in them."""
 
 import copy
 from types import SimpleNamespace

@@ -1,5 +1,7 @@
 """How far two runs of one product may be apart."""
 
+import comfy.model_management as management
+
 AGREEMENT = 1e-4  # of the latent's scale, where the same is computed in another way
 HALF = 2e-2  # where weights have been patched in half precision
 FUSED = 1e-5  # where attention is fused, which sums in another order than a node's own
@@ -15,8 +17,6 @@ def rounded(exact: float, here: float = HALF) -> float:
         exact: The tolerance on the CPU.
         here: That on an accelerator.
     """
-    import comfy.model_management as management
-
     return here if management.should_use_fp16(management.get_torch_device()) else exact
 
 

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from comfy.patcher_extension import WrappersMP
+
 
 @dataclass(frozen=True)
 class CoreNode:
@@ -47,9 +50,6 @@ def run_node(module: str, name: str, **inputs: Any) -> Any:
 
 
 def seed_every_call(model: Any) -> None:
-    import torch
-    from comfy.patcher_extension import WrappersMP
-
     def seeded(executor: Any, *args: Any, **kwargs: Any) -> Any:
         torch.manual_seed(7)
         return executor(*args, **kwargs)

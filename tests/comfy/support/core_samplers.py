@@ -1,37 +1,20 @@
 """ComfyUI's own samplers, as its nodes run them, and a sampler that is cancelled."""
 
-import ast
-from pathlib import Path
-
+import comfy.model_management
+import comfy_extras.nodes_custom_sampler as custom
 import torch
+
+import nodes
 
 LATENT = {"samples": torch.zeros(2, 3, 32, 32)}
 
 
-def sampler_names(comfyui: Path) -> list[str]:
-    """All samplers that a ComfyUI's KSampler offers, read without importing it."""
-    source = (comfyui / "comfy" / "samplers.py").read_text(encoding="utf-8")
-    found: dict[str, list[str]] = {}
-    for statement in ast.parse(source).body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            name, value = statement.targets[0].id, statement.value
-            if name == "KSAMPLER_NAMES":
-                found[name] = ast.literal_eval(value)
-            elif name == "SAMPLER_NAMES":  # KSAMPLER_NAMES + […]
-                found[name] = found[value.left.id] + ast.literal_eval(value.right)
-    return found["SAMPLER_NAMES"]
-
-
 def core_ksampler(model, expert, cfg, sampler_name="euler", latent=LATENT, denoise=1.0):
-    import nodes
-
     settings = (5, 4, cfg, sampler_name, "normal", expert.condition, expert.null, latent)
     return nodes.common_ksampler(model, *settings, denoise=denoise)[0]["samples"]
 
 
 def custom_sampler(guider):
-    import comfy_extras.nodes_custom_sampler as custom
-
     sampler, sigmas = custom.KSamplerSelect().get_sampler("euler")[0], torch.tensor([20.0, 3.0, 0.5, 0.0])
     out, _ = custom.SamplerCustomAdvanced().sample(custom.Noise_RandomNoise(5), guider, sampler, sigmas, LATENT)
     return out["samples"]
@@ -39,7 +22,6 @@ def custom_sampler(guider):
 
 def cancelled_at(step):
     """A sampler function that the user cancels before the pass of a step."""
-    import comfy.model_management
 
     def sampler(model, x, sigmas, extra_args, callback, disable):
         for i in range(step + 1):

@@ -3,8 +3,6 @@
 Two things are replaced or bypassed: the allocator of comfy-aimdo, and pinned memory; on the CPU two more, the use of
 the classic ModelPatcher on CPU devices and the branch of `cast_bias_weight` for them. Everything else is ComfyUI's. On
 the accelerator of the tests, pages are memory of the device, and weights come into them from the host's.
-
-Imports ComfyUI: import it after the `pack` fixture has made it importable.
 """
 
 from __future__ import annotations

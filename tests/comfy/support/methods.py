@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import comfy.samplers
+
 NAN, INFINITY = math.nan, math.inf
 THROUGHOUT = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
 PLAIN_PASSES = {**THROUGHOUT, "threshold": 1.0, "refresh": 1}
@@ -46,8 +48,6 @@ class Method:
 
     def sampler(self, node, name="euler", **changed):
         """The method's own SAMPLER, else ComfyUI's of this name."""
-        import comfy.samplers
-
         if self.makes != "sampler":
             return comfy.samplers.sampler_object(name)
         return self._made(node, changed)

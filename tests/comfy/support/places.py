@@ -1,7 +1,4 @@
-"""Where ComfyUI has a network compute, and where it keeps it meanwhile.
-
-Imports ComfyUI: import it after the `pack` fixture has made it importable.
-"""
+"""Where ComfyUI has a network compute, and where it keeps it meanwhile."""
 
 from typing import Any
 

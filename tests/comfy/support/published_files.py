@@ -1,7 +1,4 @@
-"""Small random files in the layouts of the published ones, under the names of their downloads.
-
-Imports the pack: import it after the `pack` fixture has loaded it.
-"""
+"""Small random files in the layouts of the published ones, under the names of their downloads."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,4 @@
-"""Small products, and students that learn them.
-
-Imports ComfyUI: import it after the `pack` fixture has made it importable.
-"""
+"""Small products, and students that learn them."""
 
 from __future__ import annotations
 

@@ -3,7 +3,14 @@
 import copy
 from types import SimpleNamespace
 
+import comfy.controlnet
+import comfy.latent_formats
+import comfy_extras.nodes_model_advanced as advanced
 import torch
+
+from .clones import lora_on
+from .oracle.networks import controlnet, network
+from .places import DEVICES
 
 NAN = float("nan")
 
@@ -29,8 +36,6 @@ class Setups:
 
     def checkpoints(self, *layouts, width=16):
         """Experts on networks of these layouts, the last with tokens of this width, and a latent for them."""
-        from .oracle.networks import network
-
         self.latent = torch.zeros(2, 4, 8, 12)
         widths = [*[16] * (len(layouts) - 1), width]
         tokens = [[[torch.zeros(1, 7, each), {}]] for each in widths]
@@ -56,8 +61,6 @@ class Setups:
         return self.chain(self.load("hair"), expert)
 
     def network_on_two_devices(self):
-        from .places import DEVICES
-
         expert = self.load("hair")
         other = copy.copy(expert)
         other.model = expert.model.clone()
@@ -65,9 +68,6 @@ class Setups:
         return self.chain(expert, other)
 
     def controlnet_elsewhere(self):
-        from .oracle.networks import controlnet
-        from .places import DEVICES
-
         experts = self.checkpoints("eps", "eps")
         experts[1].model.load_device = DEVICES[1]
         control = {"control": controlnet(experts[1].model, 3)}
@@ -81,13 +81,9 @@ class Setups:
         return self.chain(*experts)
 
     def other_space(self):
-        import comfy.latent_formats
-
         return self.with_object("latent_format", comfy.latent_formats.SDXL())
 
     def with_control(self, shared):
-        import comfy.controlnet
-
         control = comfy.controlnet.ControlBase()
         control.previous_controlnet = None
         conditions = {}
@@ -105,24 +101,15 @@ class Setups:
         return self.chain(expert, other)
 
     def with_control_for_two_schedules(self):
-        import comfy.controlnet
-        import comfy_extras.nodes_model_advanced as advanced
-
         discrete = advanced.ModelSamplingDiscrete()
         control = comfy.controlnet.ControlNet()
         return self.with_control_for_clones(control, lambda model: discrete.patch(model, "eps", zsnr=True)[0])
 
     def with_control_lora_for_two_weights(self):
-        import comfy.controlnet
-
-        from .clones import lora_on
-
         return self.with_control_for_clones(comfy.controlnet.ControlLora({}), lambda model: lora_on(model, 2, 0.5))
 
     def gap_with_control_lora(self):
         """A gap beside a control LoRA, which ComfyUI cannot clean up if it has not started it."""
-        import comfy.controlnet
-
         (expert,) = self.checkpoints("eps")
         expert.condition = [[expert.condition[0][0], {"control": comfy.controlnet.ControlLora({})}]]
         return self.chain((expert, {"end": 0.5}))

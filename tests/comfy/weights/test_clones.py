@@ -3,8 +3,11 @@
 import copy
 import re
 
+import comfy_extras.nodes_model_advanced as advanced
 import pytest
 import torch
+from comfy.k_diffusion.sampling import sample_euler
+from comfy.model_patcher import ModelPatcher
 
 from ..support.attachments import clone, set_apart, unclamped, weighted, with_lora
 from ..support.closeness import rounded
@@ -35,8 +38,6 @@ def test_partly_loaded_clones_give_the_same(pair, chain, guide, request):
     seen = []
 
     def look(model, x, sigmas, **kwargs):
-        from comfy.k_diffusion.sampling import sample_euler
-
         seen.append(together[0].model.model.model_lowvram)
         return sample_euler(model, x, sigmas, **kwargs)
 
@@ -45,8 +46,6 @@ def test_partly_loaded_clones_give_the_same(pair, chain, guide, request):
 
 
 def in_a_way_of_its_own(expert):
-    from comfy.model_patcher import ModelPatcher
-
     class OwnWay(ModelPatcher):
         def load(self, *args, **kwargs):
             return super().load(*args, **kwargs)
@@ -95,8 +94,6 @@ def test_models_that_only_comfyui_can_load(load, chain, guide, caplog, kind):
 
 def test_reloads_keep_their_memory(load, chain, guide, limited):
     """However often networks are loaded in each other's place, as much of them is in memory as fits at first."""
-    from comfy.k_diffusion.sampling import sample_euler
-
     plain, shares = load("hair"), []
     plain.model.detach()
 
@@ -117,7 +114,6 @@ def test_reloads_keep_their_memory(load, chain, guide, limited):
 @pytest.mark.parametrize("mask", [None, torch.eye(32)[None]], ids=["whole", "inpainted"])
 def test_clones_with_schedules_of_their_own(load, chain, guide, mask):
     """What is replaced in a MODEL beside its weights comes and goes with it; inpainting asks for the first's."""
-    import comfy_extras.nodes_model_advanced as advanced
 
     def as_flow(expert):
         other = clone(expert)

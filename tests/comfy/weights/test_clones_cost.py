@@ -3,13 +3,12 @@
 from collections import Counter
 
 import pytest
+from comfy.model_patcher import ModelPatcher
 
 from ..support.attachments import set_apart, unclamped, weighted, with_lora
 
 
 def test_weights_are_patched_once_a_run(load, chain, guide, monkeypatch):
-    from comfy.model_patcher import ModelPatcher
-
     patched, patch = Counter(), ModelPatcher.patch_weight_to_device
 
     def counted(self, key, *args, **kwargs):
@@ -47,8 +46,6 @@ def test_clones_take_no_more_memory_than_the_weights_that_differ(load, chain, gu
 @pytest.mark.parametrize(("hooked", "exchanges"), [(False, 4), (True, 8)])
 def test_weights_are_exchanged_back_only_for_guidance_hooks(load, chain, guide, monkeypatch, hooked, exchanges):
     """Hooks may call the first expert's network; without any, a step begins with the weights that are in place."""
-    from comfy.model_patcher import ModelPatcher
-
     given, patch = [], ModelPatcher.patch_model
     monkeypatch.setattr(ModelPatcher, "patch_model", lambda self, *a, **kw: given.append(self) or patch(self, *a, **kw))
 

@@ -1,12 +1,16 @@
 """A run over MODELs cloned from one checkpoint leaves the network, and each of them, as they were."""
 
+import comfy.model_management
 import pytest
 import torch
+from comfy.k_diffusion.sampling import sample_euler
+from comfy.model_patcher import ModelPatcher
 
 from ..support.attachments import set_apart, weighted, with_lora
 from ..support.closeness import rounded
 from ..support.core_samplers import cancelled_at
 from ..support.leaks import state_of
+from ..support.places import HERE
 
 
 def weights_of(expert):
@@ -42,8 +46,6 @@ def test_the_network_is_left_as_it_was(pair, guide, unchanged):
 @pytest.mark.one_of(20)
 @pytest.mark.parametrize("step", range(4))
 def test_a_cancelled_run_leaves_the_network_as_it_was(pair, guide, unchanged, step):
-    import comfy.model_management
-
     def run(experts):
         with pytest.raises(comfy.model_management.InterruptProcessingException):
             guide(experts, cancelled_at(step))
@@ -69,8 +71,6 @@ def test_a_clone_that_fails_leaves_the_network_as_it_was(load, guide, unchanged)
 
 
 def test_weights_that_cannot_be_patched_leave_the_network_as_it_was(load, guide, unchanged, monkeypatch):
-    from comfy.model_patcher import ModelPatcher
-
     def run(experts):
         left = 1
 
@@ -95,8 +95,6 @@ def test_weights_that_cannot_be_patched_leave_the_network_as_it_was(load, guide,
 @pytest.mark.parametrize("moved", ["plain", "lora"])
 def test_weights_that_comfyui_moves_in_the_middle_of_a_run(load, chain, guide, moved, kind):
     """ComfyUI may free memory at any time, as another node's model is loaded, say."""
-    from comfy.k_diffusion.sampling import sample_euler
-
     plain = load("hair")
     lora = with_lora(plain)
     lora = lora if kind == "by rows" else set_apart(lora)
@@ -127,8 +125,6 @@ def test_patches_of_a_clone_come_to_the_device_for_the_run_only(load, chain, gui
         def __call__(self, apply_model, args):
             self.used_at.append(self.places[-2:])
             return apply_model(args["input"], args["timestep"], **args["c"])
-
-    from ..support.places import HERE
 
     plain, patch = load("hair"), Patch()
     other = with_lora(plain)

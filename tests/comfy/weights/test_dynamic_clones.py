@@ -2,12 +2,17 @@
 
 import logging
 
+import comfy.model_management
 import pytest
 import torch
+from comfy.k_diffusion.sampling import sample_euler
 
+from ..support import attachments, clones
 from ..support.closeness import rounded
 from ..support.core_samplers import cancelled_at
 from ..support.leaks import Living
+from ..support.oracle.networks import network
+from ..support.oracle.variants import experts_of
 
 STEPS = 3
 pytestmark = pytest.mark.usefixtures("dynamic_vram")
@@ -28,21 +33,11 @@ GROUPS = [
 
 
 @pytest.fixture
-def clones(pack):
-    """How they are made, and what a run could leave behind in them."""
-    from ..support import clones
-
-    return clones
-
-
-@pytest.fixture
-def models(clones):
+def models():
     """MODELs by their names in `MADE`: clones of one network, or each of a network of its own that is its equal.
 
     All but the first have wrappers of their own, so that weights are exchanged, unless they are to share passes.
     """
-    from ..support import attachments
-    from ..support.oracle.networks import network
 
     def make(names, dtype=torch.float32, apart=False, disable_dynamic=False, sharing=False):
         def base():
@@ -58,8 +53,6 @@ def models(clones):
 @pytest.fixture
 def guider_of(guider_of):
     """Product Guider over MODELs."""
-    from ..support.oracle.variants import experts_of
-
     return lambda models: guider_of(experts_of(models))
 
 
@@ -93,9 +86,7 @@ def test_each_gives_its_own_answer(models, sampled, dynamic_vram, names):
 
 @pytest.mark.long
 @pytest.mark.parametrize("names", [("plain", "other layers"), ("other layers", "LoRA")], ids=" + ".join)
-def test_what_only_loading_can_exchange(clones, models, sampled, dynamic_vram, caplog, names):
-    import comfy.model_management
-
+def test_what_only_loading_can_exchange(models, sampled, dynamic_vram, caplog, names):
     together, expected = models(names), sampled(models(names, apart=True))
     at_first = clones.contents(together)
     dynamic_vram.reset()
@@ -163,7 +154,7 @@ def test_what_a_base_and_two_loras_cost_where_they_are_exchanged(models, sampled
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
 @pytest.mark.parametrize("share", [None, 0.5])
 @pytest.mark.parametrize("sharing", [True, False], ids=["by rows", "exchanged"])
-def test_in_smaller_formats(clones, models, sampled, dynamic_vram, dtype, share, sharing):
+def test_in_smaller_formats(models, sampled, dynamic_vram, dtype, share, sharing):
     """No worse than ComfyUI's own patching of each MODEL alone, which rounds at random."""
     names = ("plain", "LoRA", "another LoRA")
     together, apart = models(names, dtype, sharing=sharing), models(names, dtype, apart=True)
@@ -183,9 +174,7 @@ def test_in_smaller_formats(clones, models, sampled, dynamic_vram, dtype, share,
 
 @pytest.mark.one_of(4)
 @pytest.mark.parametrize("names", GROUPS[2::2], ids=" + ".join)
-def test_a_run_leaves_everything_as_it_was(clones, models, sampled, names):
-    import comfy.model_management
-
+def test_a_run_leaves_everything_as_it_was(models, sampled, names):
     together = models(names)
     at_first = clones.contents(together)
     alone = sampled(together[:1])  # loads it, as ComfyUI's own guider would
@@ -199,7 +188,7 @@ def test_a_run_leaves_everything_as_it_was(clones, models, sampled, names):
     clones.assert_same_weights(clones.contents(together), at_first)
 
 
-def test_schedules_stay_apart_after_core_has_loaded_one(clones, models, sampled):
+def test_schedules_stay_apart_after_core_has_loaded_one(models, sampled):
     """ComfyUI alone would write the noise levels of the first into the schedule of the second (ComfyUI#16490)."""
     names = ("plain", "EDM schedule")
     plain, other = models(names)
@@ -213,9 +202,7 @@ def test_schedules_stay_apart_after_core_has_loaded_one(clones, models, sampled)
 @pytest.mark.one_of(6)
 @pytest.mark.parametrize("step", [0, 2])
 @pytest.mark.parametrize("names", [GROUPS[0], GROUPS[3], GROUPS[6]], ids=" + ".join)
-def test_a_cancelled_run_leaves_everything_as_it_was(clones, models, sampled, names, step):
-    import comfy.model_management
-
+def test_a_cancelled_run_leaves_everything_as_it_was(models, sampled, names, step):
     together = models(names)
     sampled(together[:1])
     loaded = clones.contents(together)
@@ -227,7 +214,7 @@ def test_a_cancelled_run_leaves_everything_as_it_was(clones, models, sampled, na
 
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize("failing", ["pass", "patching", "objects"])
-def test_a_failure_leaves_everything_as_it_was(clones, models, sampled, monkeypatch, failing):
+def test_a_failure_leaves_everything_as_it_was(models, sampled, monkeypatch, failing):
     names = ("plain", "small layers")
     together = models(names)
     sampled(together[:1])
@@ -252,8 +239,6 @@ def test_a_failure_leaves_everything_as_it_was(clones, models, sampled, monkeypa
 @pytest.mark.parametrize("moved", ["pages", "all", "loaded anew"])
 @pytest.mark.parametrize("names", [GROUPS[0], ("plain", "small layers", "EDM schedule")], ids=" + ".join)
 def test_weights_that_comfyui_moves_in_the_middle_of_a_run(models, sampled, dynamic_vram, names, moved):
-    from comfy.k_diffusion.sampling import sample_euler
-
     together, expected = models(names), sampled(models(names, apart=True))
     size = together[0].model_size()
     move = {

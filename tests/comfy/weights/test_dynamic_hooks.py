@@ -3,12 +3,19 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import comfy.hooks
+import comfy.model_patcher
 import pytest
 import torch
 
 from ..support.attachments import hooked, hooks_like_a_lora, weighted, with_lora
+from ..support.clones import lora_on
 from ..support.closeness import rounded
 from ..support.core_samplers import core_ksampler
+from ..support.oracle.core_guiders import core_guider
+from ..support.oracle.guider import BruteForceGuider
+from ..support.oracle.networks import lora, network
+from ..support.oracle.variants import expert_of, schedule_hooks
 
 pytestmark = pytest.mark.usefixtures("dynamic_vram")
 
@@ -16,11 +23,6 @@ pytestmark = pytest.mark.usefixtures("dynamic_vram")
 @pytest.fixture
 def parts(pack):
     """Experts on a network, a LoRA clone of it or another network, with a hooked LoRA or without."""
-    import comfy.hooks
-
-    from ..support.clones import lora_on
-    from ..support.oracle.networks import lora, network
-    from ..support.oracle.variants import expert_of, schedule_hooks
 
     def make(disable_dynamic=False):
         plain, other = (network("eps", seed, disable_dynamic=disable_dynamic) for seed in (1, 2))
@@ -39,8 +41,6 @@ def parts(pack):
 
 @pytest.fixture
 def sampled(guider_of, sampled):
-    from ..support.oracle.guider import BruteForceGuider
-
     def run(experts, brute_force=False, guider=None):
         guider = guider or (BruteForceGuider if brute_force else guider_of)(experts)
         return sampled(guider, steps=4, shape=(1, 4, 8, 12))
@@ -91,8 +91,6 @@ def test_a_file_is_read_once_for_its_hooks(parts, guider_of):
 
 
 def test_one_expert_is_cores_guider(parts, sampled):
-    from ..support.oracle.core_guiders import core_guider
-
     expert = parts().expert("LoRA clone", 0, True)
     assert torch.equal(sampled([expert]), sampled(None, guider=core_guider(expert)))
 
@@ -117,8 +115,6 @@ def test_through_product_as_model(load, chain, product, where, second):
     assert hair.model.is_dynamic()
     assert torch.equal(ours, picture()[1])
     with pytest.MonkeyPatch.context() as patch:
-        import comfy.model_patcher
-
         patch.setattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
         hair, classic = picture()
     assert not hair.model.is_dynamic()

@@ -3,11 +3,19 @@
 ComfyUI's `PatcherInjection` may do anything to the network while its MODEL is loaded.
 """
 
+import comfy.model_management
+import comfy.sd
 import pytest
 import torch
+from comfy.k_diffusion.sampling import sample_euler
+from comfy.patcher_extension import PatcherInjection
 from torch import nn
 
+from ..support import clones
 from ..support.closeness import assert_close
+from ..support.oracle.networks import lora, network
+from ..support.oracle.variants import experts_of
+from ..support.places import HERE
 
 
 @torch.no_grad()
@@ -17,8 +25,6 @@ def normal(*shape):
 
 def a_layer_between(network):
     """As AnimateDiff's motion modules: the layer that comes after it gets another name."""
-    from ..support.places import HERE
-
     block = network.output_blocks[1]
     *first, last = (module for _, module in block.named_children())
     added = nn.Conv2d(64, 64, 1, bias=False)
@@ -61,11 +67,6 @@ def kind_of_models(request):
 @pytest.fixture
 def models(pack):
     """MODELs by name: clones of one network, or each of a network of its own that is its equal."""
-    import comfy.sd
-    from comfy.patcher_extension import PatcherInjection
-
-    from ..support import clones
-    from ..support.oracle.networks import lora, network
 
     def injected(base, kind):
         if kind == BYPASS:
@@ -99,7 +100,6 @@ def models(pack):
 @pytest.fixture
 def sampled(product_of):
     """Sample a product of MODELs, as ComfyUI runs nodes."""
-    from ..support.oracle.variants import experts_of
 
     @torch.inference_mode()
     def run(models, function="euler"):
@@ -137,8 +137,6 @@ def test_comfyui_loads_the_network_anew_in_the_middle_of_a_run(models, sampled, 
     together, expected = models(names, kind), sampled(models(names, kind, apart=True))
 
     def moving(model, x, sigmas, extra_args, **kwargs):
-        from comfy.k_diffusion.sampling import sample_euler
-
         model(x, sigmas[0].expand(len(x)), **extra_args)  # another than the first is active now
         together[0].partially_load(together[0].load_device, 1e32)
         return sample_euler(model, x, sigmas, extra_args=extra_args, **kwargs)
@@ -148,8 +146,6 @@ def test_comfyui_loads_the_network_anew_in_the_middle_of_a_run(models, sampled, 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_leaves_the_network_as_it_was(models, sampled, dynamic_vram, kind):
-    import comfy.model_management
-
     together = models(GROUPS[1], kind)
     before = {name: value.clone() for name, value in together[0].model.state_dict().items()}
     sampled(together)

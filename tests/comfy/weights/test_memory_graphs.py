@@ -10,20 +10,24 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 
+import comfy.model_management
+import comfy.model_prefetch
+import comfy.ops
+import comfy_extras.nodes_multigpu as nodes
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..support.adapters import Factors, adapted
 from ..support.attachments import split
+from ..support.core_samplers import cancelled_at
 
 
 @pytest.fixture
 def prefetch(pack):
     """ComfyUI's module, as it is before any pass."""
-    import comfy.model_prefetch as module
-
-    module.cleanup_prefetch_queues()
-    return module
+    comfy.model_prefetch.cleanup_prefetch_queues()
+    return comfy.model_prefetch
 
 
 class Recording(TorchDispatchMode):
@@ -54,10 +58,6 @@ class Recording(TorchDispatchMode):
 )
 def test_what_adapters_keep_is_made_outside_the_recording(host, prefetch, monkeypatch, kind, place):
     """On `meta`, to where patches have to be moved."""
-    import comfy.ops
-
-    from ..support.adapters import Factors
-
     ops = comfy.ops.manual_cast
     layer = ops.Conv2d(8, 8, 3, device="meta") if kind == "tucker" else ops.Linear(8, 8, device="meta")
     x = torch.empty(2, 8, *[4] * (layer.weight.ndim - 2), dtype=torch.float16, device="meta")
@@ -108,10 +108,6 @@ def away(expert, device):
 
 @pytest.mark.parametrize("end", ["finished", "cancelled"])
 def test_threads_of_devices_end_what_they_recorded(bare, run, ended, asked_in, devices, end):
-    import comfy.model_management
-
-    from ..support.core_samplers import cancelled_at
-
     experts = [bare(0), away(bare(1), devices[1])]
     if end == "finished":
         run(experts)
@@ -127,9 +123,6 @@ def test_threads_of_devices_end_what_they_recorded(bare, run, ended, asked_in, d
 
 def test_threads_of_copies_end_what_they_recorded(bare, run, ended, asked_in, devices, monkeypatch):
     """Of core's MultiGPU CFG Split, on an expert that is not the first."""
-    import comfy.model_management
-    import comfy_extras.nodes_multigpu as nodes
-
     monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: list(devices))
     second = bare(1)
     run([bare(0), replace(second, model=nodes.MultiGPUCFGSplitNode.execute(second.model, 2).args[0])])
@@ -148,8 +141,6 @@ def fetched_ahead(prefetch, model):
 
 def test_a_pass_that_is_given_up_drops_what_its_own_network_fetched_ahead(bare, run, prefetch, ended, monkeypatch):
     """Of three experts, two of which share a network, in whose first shared pass a wrapper splits the batch."""
-    from ..support.adapters import adapted
-
     first, other = bare(0), bare(1)
 
     wrapped = first.model.clone()

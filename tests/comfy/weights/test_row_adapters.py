@@ -2,10 +2,16 @@
 
 from dataclasses import replace
 
+import comfy.lora
+import comfy.ops
 import pytest
 import torch
 
+from ..support.adapters import Factors, adapted
 from ..support.closeness import AGREEMENT, rounded
+from ..support.oracle.guider import BruteForceGuider
+from ..support.oracle.networks import network
+from ..support.oracle.variants import experts_of
 
 LINEAR, NARROW = ".attn2.to_q.weight", ".attn2.to_k.weight"
 CONVOLUTION, POINTWISE, STRIDED = ".in_layers.2.weight", ".proj_in.weight", ".op.weight"
@@ -40,8 +46,6 @@ KINDS = {
 @pytest.fixture(scope="module")
 def plain(pack):
     """One network twice: for the product, and for brute force."""
-    from ..support.oracle.networks import network
-
     return network("eps", 31), network("eps", 31)
 
 
@@ -51,8 +55,6 @@ def agree(plain, assert_agree, guider_of, sampled, host):
 
     The MODELs come from a function that makes them of a plain one.
     """
-    from ..support.oracle.guider import BruteForceGuider
-    from ..support.oracle.variants import experts_of
 
     @torch.inference_mode()
     def run(guider):
@@ -77,8 +79,6 @@ def agree(plain, assert_agree, guider_of, sampled, host):
 @pytest.mark.one_of(12)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_adapter(agree, kind):
-    from ..support.adapters import adapted
-
     name, ending, form = KINDS[kind]
     assert agree(lambda plain: [plain, adapted(plain, name, ending)]) == {form}
 
@@ -87,8 +87,6 @@ def test_every_kind_of_adapter(agree, kind):
 @pytest.mark.parametrize("kind", ["lora", "loha", "difference", "oft"])
 @pytest.mark.parametrize(("strength", "strength_model"), [(-0.6, 1.0), (1.3, 0.5)])
 def test_strengths(agree, kind, strength, strength_model):
-    from ..support.adapters import adapted
-
     settings = {"strength": strength, "strength_model": strength_model}
     low_rank = kind == "lora" and strength_model == 1.0
     forms = agree(lambda plain: [plain, adapted(plain, kind, LINEAR, **settings)])
@@ -100,8 +98,6 @@ def test_strengths(agree, kind, strength, strength_model):
 @pytest.mark.parametrize("ending", [LINEAR, CONVOLUTION])
 @pytest.mark.parametrize("offset", [(0, 8, 16), (1, 4, 8)], ids=["outputs", "inputs"])
 def test_slices_of_a_weight(agree, kind, ending, offset):
-    from ..support.adapters import Factors
-
     def make(plain):
         other = plain.clone()
         weights = {name: weight for name, weight in plain.model.state_dict().items() if name.endswith(ending)}
@@ -115,8 +111,6 @@ def test_slices_of_a_weight(agree, kind, ending, offset):
 
 
 def test_a_function_of_the_change(agree):
-    from ..support.adapters import Factors
-
     def make(plain):
         other = plain.clone()
         weights = {name: weight for name, weight in plain.model.state_dict().items() if name.endswith(LINEAR)}
@@ -129,11 +123,6 @@ def test_a_function_of_the_change(agree):
 
 def test_grouped_convolutions(host, pack):
     """A layer that no network of the oracle has, by itself."""
-    import comfy.lora
-    import comfy.ops
-
-    from ..support.adapters import Factors
-
     layer = comfy.ops.disable_weight_init.Conv2d(8, 12, 3, groups=4, padding="same", padding_mode="circular")
     torch.nn.init.normal_(layer.weight), torch.nn.init.zeros_(layer.bias)
     patches = {"weight": [(0.7, Factors(layer.weight).lora(alpha=2.0), 1.0, None, None)]}
@@ -152,8 +141,6 @@ def test_grouped_convolutions(host, pack):
 
 
 def stacked(plain, *kinds, seed=0):
-    from ..support.adapters import adapted
-
     for place, kind in enumerate(kinds):
         plain = adapted(plain, kind, LINEAR, seed=seed + 100 * place, strength=0.6)
     return plain
@@ -190,8 +177,6 @@ def ramp():
 )
 def test_masks_and_windows(plain, guider_of, sampled, assert_agree, settings):
     """On the second and third of three experts, of which the first two lend their nulls."""
-    from ..support.oracle.guider import BruteForceGuider
-    from ..support.oracle.variants import experts_of
 
     def experts(model):
         made = experts_of([model, stacked(model, "lora"), stacked(model, "lora", seed=9)])

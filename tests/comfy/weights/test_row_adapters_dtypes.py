@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from ..support.adapters import adapted
 from ..support.closeness import rounded
+from ..support.oracle.guider import BruteForceGuider
+from ..support.oracle.networks import LAYOUTS, fill
+from ..support.oracle.variants import experts_of
+from ..support.places import OFFLOADED, placed
+from ..support.small_runs import sampled
 
 ATTENTION, CONVOLUTION, NORM = ".attn2.to_q.weight", ".in_layers.2.weight", ".norm2.weight"
 KINDS = {
@@ -21,9 +27,6 @@ KINDS = {
 
 def network(dtype, seed, kept=None):
     """A network that computes in one dtype and keeps its weights, values that both dtypes have, in it or another."""
-    from ..support.oracle.networks import LAYOUTS, fill
-    from ..support.places import OFFLOADED, placed
-
     base, unet_config = LAYOUTS["eps"]
     config = base(unet_config)
     config.set_inference_dtype(kept or dtype, dtype if kept else None)
@@ -35,9 +38,6 @@ def network(dtype, seed, kept=None):
 
 
 def experts_on(plain, kind, seed=0):
-    from ..support.adapters import adapted
-    from ..support.oracle.variants import experts_of
-
     models = [plain, adapted(plain, *kind, seed=3 + seed), adapted(plain, *kind, seed=8 + seed)]
     return [replace(expert, weight=1.2, reliability=1.0) for expert in experts_of(models)]
 
@@ -56,9 +56,6 @@ def by_rows(guider_of, sampled, host):
 
 
 def by_brute_force(experts):
-    from ..support.oracle.guider import BruteForceGuider
-    from ..support.small_runs import sampled
-
     return sampled(BruteForceGuider(experts))
 
 
@@ -99,9 +96,6 @@ def test_weights_kept_in_fewer_bits(pack, by_rows, kind):
 
 def quantized(seed):
     """A network whose linear layers are quantized as ComfyUI quantizes them, and the same with their exact values."""
-    from ..support.oracle.networks import LAYOUTS
-    from ..support.places import OFFLOADED, placed
-
     exact = network(torch.float32, seed)
     weights = dict(exact.model.diffusion_model.state_dict())
     kind = torch.tensor(list(json.dumps({"format": "float8_e4m3fn"}).encode()), dtype=torch.uint8)

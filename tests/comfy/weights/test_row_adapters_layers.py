@@ -2,10 +2,15 @@
 
 import logging
 
+import comfy.ops
 import pytest
 import torch
 
+from ..support.adapters import Factors, patched
 from ..support.closeness import AGREEMENT, rounded
+from ..support.families import layers
+from ..support.oracle.guider import BruteForceGuider
+from ..support.oracle.variants import experts_of
 
 STEPS = 2
 
@@ -17,14 +22,6 @@ GIVEN = {
     "a function": lambda x: {"finish": lambda answer: answer + x},
     "what it writes into": lambda x: {"residual": x.clone(), "finish": "in place"},
 }
-
-
-@pytest.fixture
-def layers(pack):
-    """Small networks around one part."""
-    from ..support.families import layers
-
-    return layers
 
 
 @pytest.fixture
@@ -45,8 +42,6 @@ def assert_agree(assert_agree, guider_of, sampled, host):
 
     Both come from a function that makes them of a plain MODEL, of which there are two that share nothing.
     """
-    from ..support.oracle.guider import BruteForceGuider
-    from ..support.oracle.variants import experts_of
 
     def run(guider):  # not in inference mode, in which core can't move quantized weights on the CPU
         return sampled(guider, steps=STEPS, shape=(1, 4, 8, 12))
@@ -68,8 +63,6 @@ def with_lora(*endings):
     """A MODEL and a clone of it with a LoRA on layers whose names end so."""
 
     def make(plain):
-        from ..support.adapters import Factors, patched
-
         found = dict(plain.model.diffusion_model.named_parameters())
         weights = {name: found[name] for name in found if name.endswith(tuple(f"{each}.weight" for each in endings))}
         assert len(weights) == len(endings)
@@ -89,7 +82,7 @@ def exchanged(host, caplog):
 
 @pytest.mark.parametrize("dynamic", [False, True], ids=["", "dynamic VRAM"])
 @pytest.mark.parametrize("family", ["LTX", "Wan", "H3", "music"])
-def test_int8_layers_that_are_read(layers, assert_agree, exchanged, family, dynamic, request):
+def test_int8_layers_that_are_read(assert_agree, exchanged, family, dynamic, request):
     if dynamic:
         request.getfixturevalue("dynamic_vram")
     layer = f"part.{layers.READ[family][1]}"
@@ -105,13 +98,11 @@ class WithResidual(torch.nn.Module):
         self.net = torch.nn.Sequential(ops.Linear(128, 256), torch.nn.Dropout(0.0), ops.Linear(256, 128))
 
     def forward(self, x):
-        import comfy.ops
-
         scale = x.new_full((128,), 0.3)
         return comfy.ops.linear_input_act(self.net[2], self.net[0](x), "gelu_tanh", residual=x, residual_scale=scale)
 
 
-def test_layers_that_newer_cores_read_in_other_dtypes_too(layers, assert_agree, exchanged, monkeypatch):
+def test_layers_that_newer_cores_read_in_other_dtypes_too(assert_agree, exchanged, monkeypatch):
     def linear_input_act(linear, x, input_act, residual, residual_scale):
         weight, bias, stream = layers.comfy.ops.cast_bias_weight(linear, x, offloadable=True)
         answer = torch.nn.functional.linear(torch.nn.functional.gelu(x, approximate="tanh"), weight, bias)
@@ -123,7 +114,7 @@ def test_layers_that_newer_cores_read_in_other_dtypes_too(layers, assert_agree, 
     assert exchanged() == ["diffusion_model.part.net.2 is read without being called."]
 
 
-def test_int8_layers_that_are_read_for_the_conditioning(layers, assert_agree, exchanged):
+def test_int8_layers_that_are_read_for_the_conditioning(assert_agree, exchanged):
     """As the connectors of LTX's text, which ComfyUI asks once before the passes."""
 
     def with_connector(ops):
@@ -148,7 +139,7 @@ def test_int8_layers_that_are_read_for_the_conditioning(layers, assert_agree, ex
 
 
 @pytest.mark.parametrize("nested", [False, True], ids=["", "in a list"])
-def test_layers_that_are_left_out_need_no_exchange(layers, assert_agree, exchanged, nested):
+def test_layers_that_are_left_out_need_no_exchange(assert_agree, exchanged, nested):
     """Also where ComfyUI reads the shape of their weights before the passes, as it does of Wan's first layer."""
 
     def with_unused(ops):
@@ -170,7 +161,7 @@ def test_layers_that_are_left_out_need_no_exchange(layers, assert_agree, exchang
 
 
 @pytest.fixture(params=GIVEN)
-def given(request, layers):
+def given(request):
     """How a layer is given more than its input, and a network of such a layer."""
 
     class Layer(layers.comfy.ops.manual_cast.Linear):

@@ -1,56 +1,55 @@
 """Runs of MODELs that differ in adapters alone: their calls, when they don't share one, and what they leave behind."""
 
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 
+import comfy.model_management
+import comfy.ops
+import comfy.samplers
 import pytest
 import torch
+from comfy.latent_formats import SD15
+from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_model_merging import ModelMergeSimple
+from comfy_extras.nodes_sag import SelfAttentionGuidance
 
+from ..support import small_runs
+from ..support.adapters import adapted, patched
 from ..support.attachments import split
 from ..support.closeness import AGREEMENT, rounded
+from ..support.core_samplers import cancelled_at
+from ..support.families import FAMILIES, small
 from ..support.leaks import Living
+from ..support.oracle.core_guiders import core_guider
+from ..support.oracle.guider import BruteForceGuider
+from ..support.oracle.networks import fill, network
+from ..support.oracle.variants import experts_of, patch_attention
+from ..support.places import around, placed
 
 STEPS = 4
 LINEAR = ".attn2.to_q.weight"
 
 
-@pytest.fixture(scope="module")
-def network(pack):
-    """Make a network by its layout, the same for the same seed."""
-    from ..support.oracle.networks import network
-
-    return network
-
-
-def experts_on(models):
-    from ..support.oracle.variants import experts_of
-
-    return experts_of(models)
-
-
 @pytest.fixture
 def guider_of(guider_of):
     """Product Guider on MODELs."""
-    return lambda models: guider_of(experts_on(models))
+    return lambda models: guider_of(experts_of(models))
 
 
 @torch.inference_mode()  # as ComfyUI runs nodes
 def sampled(guider, batch=1, sampler="euler", steps=STEPS):
-    from ..support import small_runs
-
     return small_runs.sampled(guider, sampler, steps, (batch, 4, 8, 12))
 
 
 def assert_agree(ours, models, hooks_ask=False, **run):
     """With brute force on MODELs that share nothing with ours."""
-    from ..support.oracle.guider import BruteForceGuider
-
-    expected = sampled(BruteForceGuider(experts_on(models), hooks_ask), **run)
+    expected = sampled(BruteForceGuider(experts_of(models), hooks_ask), **run)
     assert (ours - expected).abs().max() <= rounded(AGREEMENT) * expected.std()
 
 
 @pytest.fixture
-def calls(network):
+def calls():
     """Watch a MODEL's network; returns its calls: rows and roles."""
     handles = []
 
@@ -71,20 +70,16 @@ def calls(network):
 @pytest.fixture
 def weights_put(monkeypatch):
     """The MODELs whose weights are put into a network while it samples, by loading or by exchange."""
-    from comfy.model_patcher import ModelPatcher
-
     put, patch = [], ModelPatcher.patch_model
     monkeypatch.setattr(ModelPatcher, "patch_model", lambda self, *a, **kw: put.append(self) or patch(self, *a, **kw))
     return put
 
 
 def with_loras(plain, *seeds, ending=LINEAR):
-    from ..support.adapters import adapted
-
     return [adapted(plain, "lora", ending, seed) for seed in seeds]
 
 
-def test_three_experts_of_one_checkpoint_run_in_one_call(network, guider_of, calls, weights_put):
+def test_three_experts_of_one_checkpoint_run_in_one_call(guider_of, calls, weights_put):
     """But for the first step, which is asked one by one to see where the rows are."""
     plain = network("eps", 41)
     models, found = [plain, *with_loras(plain, 1, 2)], calls(plain)
@@ -97,7 +92,7 @@ def test_three_experts_of_one_checkpoint_run_in_one_call(network, guider_of, cal
     assert_agree(result, [other, *with_loras(other, 1, 2)], batch=2)
 
 
-def test_the_checkpoint_is_loaded_where_no_expert_is_plain(network, guider_of, calls, weights_put):
+def test_the_checkpoint_is_loaded_where_no_expert_is_plain(guider_of, calls, weights_put):
     plain = network("v", 42)
     found = calls(plain)
     result = sampled(guider_of(with_loras(plain, 1, 2)))
@@ -106,9 +101,7 @@ def test_the_checkpoint_is_loaded_where_no_expert_is_plain(network, guider_of, c
     assert_agree(result, with_loras(network("v", 42), 1, 2))
 
 
-def test_experts_that_also_differ_otherwise_keep_their_own_calls(network, guider_of, calls):
-    from ..support.oracle.variants import patch_attention
-
+def test_experts_that_also_differ_otherwise_keep_their_own_calls(guider_of, calls):
     def models(plain):
         patched = patch_attention(plain)
         return [plain, *with_loras(plain, 1), patched, *with_loras(patched, 2)][:3]
@@ -120,9 +113,8 @@ def test_experts_that_also_differ_otherwise_keep_their_own_calls(network, guider
     assert_agree(result, models(network("eps", 43)))
 
 
-def test_guidance_that_calls_the_network_itself(network, guider_of):
+def test_guidance_that_calls_the_network_itself(guider_of):
     """SAG asks the reference once more, with its adapters and no other's."""
-    from comfy_extras.nodes_sag import SelfAttentionGuidance
 
     def models(plain):
         (first,) = with_loras(plain, 1)
@@ -133,7 +125,7 @@ def test_guidance_that_calls_the_network_itself(network, guider_of):
 
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize(("most", "first"), [(1, [1, 1, 1, 1]), (2, [2, 2])], ids=["each row", "pairs of rows"])
-def test_a_wrapper_that_splits_the_batch(network, guider_of, calls, weights_put, host, caplog, most, first):
+def test_a_wrapper_that_splits_the_batch(guider_of, calls, weights_put, host, caplog, most, first):
     """Rows can't be told inside, so each MODEL has a pass of its own, still without a switch.
 
     Pairs are noticed in the first pass that was to be shared, in the second step; it is given up and counts for
@@ -159,8 +151,6 @@ def test_a_wrapper_that_splits_the_batch(network, guider_of, calls, weights_put,
 
 def video_network(seed):
     """Stable Video Diffusion's layout, which folds frames into rows and places into the rows of its temporal layers."""
-    from ..support.families import FAMILIES, small
-
     return small.network("SVD_img2vid", FAMILIES["SVD_img2vid"], seed)
 
 
@@ -206,11 +196,6 @@ class SequenceFirst(torch.nn.Module):
 @pytest.fixture
 def sequences(pack):
     """A MODEL of that network."""
-    import comfy.ops
-    from comfy.latent_formats import SD15
-
-    from ..support.oracle.networks import fill
-    from ..support.places import around, placed
 
     def make(seed):
         network = SequenceFirst(comfy.ops.disable_weight_init)
@@ -238,7 +223,6 @@ def test_a_sequence_as_long_as_the_batch_is_not_taken_for_it(sequences, guider_o
 @pytest.mark.parametrize("parameter", ["scale", "direct.weight"])
 def test_weights_that_no_layer_adds_to_are_exchanged(sequences, guider_of, weights_put, parameter):
     """A parameter without a layer, and one of a layer that is read without being called."""
-    from ..support.adapters import patched
 
     def models(plain):
         change = torch.randn(plain.model.diffusion_model.get_parameter(parameter).shape, generator=seeded())
@@ -257,15 +241,11 @@ def test_weights_that_no_layer_adds_to_are_exchanged(sequences, guider_of, weigh
 @pytest.mark.parametrize("parameter", ["mix.weight", "direct.weight"])
 def test_an_expert_that_is_asked_nothing_at_first(sequences, guider_of, node, weights_put, parameter):
     """Its conditioning begins halfway, so that its first pass asks the network nothing."""
-    from dataclasses import replace
-
-    from ..support.adapters import patched
-    from ..support.oracle.guider import BruteForceGuider
 
     def experts(plain):
         shape = plain.model.diffusion_model.get_parameter(parameter).shape
         change = torch.randn(shape, generator=torch.Generator().manual_seed(5))
-        made = experts_on([patched(plain, {f"diffusion_model.{parameter}": ("diff", (change,))}), plain])
+        made = experts_of([patched(plain, {f"diffusion_model.{parameter}": ("diff", (change,))}), plain])
         late = [[tokens, {**values, "start_percent": 0.5}] for tokens, values in made[0].condition]
         first = replace(made[0], condition=late, reliability=0.0)
         return [first, made[1]]
@@ -279,9 +259,8 @@ def test_an_expert_that_is_asked_nothing_at_first(sequences, guider_of, node, we
     assert put == (1 if parameter == "mix.weight" else 2)  # `direct` is read without being called
 
 
-def test_merges_are_exchanged(network, guider_of, weights_put):
+def test_merges_are_exchanged(guider_of, weights_put):
     """A merge is as large as the network, and would be computed anew in every layer of every pass."""
-    from comfy_extras.nodes_model_merging import ModelMergeSimple
 
     def models(plain):
         return [plain, ModelMergeSimple().merge(plain, network("eps", 52), 0.4)[0]]
@@ -292,13 +271,11 @@ def test_merges_are_exchanged(network, guider_of, weights_put):
     assert_agree(result, models(network("eps", 51)))
 
 
-def test_a_product_as_model(network, node, calls, weights_put):
+def test_a_product_as_model(node, calls, weights_put):
     """The MODEL that the node makes of the reference is another one, which predicts alike."""
-    from ..support.oracle.core_guiders import core_guider
-
     plain = network("eps", 53)
     found = calls(plain)
-    first, second = experts_on([plain, *with_loras(plain, 1)])
+    first, second = experts_of([plain, *with_loras(plain, 1)])
     (chain,) = node("MCDM_Expert", **vars(second))
     (model,) = node("MCDM_ProductModel", model=plain, reliability=first.reliability, experts=chain)
     result = sampled(core_guider(first, model=model))
@@ -319,11 +296,7 @@ def hooks_of(model):
     ]
 
 
-def test_no_hook_is_left(network, guider_of):
-    import comfy.model_management
-
-    from ..support.core_samplers import cancelled_at
-
+def test_no_hook_is_left(guider_of):
     plain = network("eps", 49)
     models = [plain, *with_loras(plain, 1)]
     seen = []
@@ -332,8 +305,6 @@ def test_no_hook_is_left(network, guider_of):
         model(x, sigmas[:1], **extra_args)
         seen.extend(hooks_of(plain))
         return x
-
-    import comfy.samplers
 
     weights = {name: value.clone() for name, value in plain.model.state_dict().items()}
     sampled(guider_of(models), sampler=look)
@@ -355,7 +326,7 @@ def test_no_hook_is_left(network, guider_of):
 
 
 @pytest.mark.long
-def test_fifty_runs_leave_nothing(network, guider_of):
+def test_fifty_runs_leave_nothing(guider_of):
     plain = network("eps", 50)
     guider = guider_of([plain, *with_loras(plain, 1)])
 

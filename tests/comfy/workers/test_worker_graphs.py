@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ...support.watchdog import PATIENCE
+from ..support.server.downloads import write_checkpoint
 from ..support.server.posts import faults_of, posted, prompt_node, shown
 from ..support.server.workers import NO_RAY, copy_models, joined_cluster, on_worker
 from .test_workers import assert_same, checkpoints, expert, runner, small  # noqa: F401 — a fixture
@@ -35,8 +36,6 @@ NODE = "mcdm_pack.nodes.workers.node"
 @pytest.fixture(scope="module")
 def cluster(pack, base, comfyui, small_experts, tmp_path_factory):
     """A worker "one" that has nodes and a checkpoint of its own."""
-    from ..support.server.downloads import write_checkpoint
-
     write_checkpoint(base / "models" / "checkpoints" / "first.safetensors", 1)
     write_checkpoint(base / "models" / "checkpoints" / "second.safetensors", 2)
     folder = tmp_path_factory.mktemp("graphs")

@@ -7,10 +7,17 @@ import re
 import sys
 from types import ModuleType
 
+import comfy_extras.nodes_model_advanced as advanced
+import folder_paths
 import numpy as np
 import pytest
 import torch
+from comfy.model_management import module_size
+from PIL import Image
+from safetensors.torch import save_file
 
+from ..support.families.sized_noise import SizedFlow
+from ..support.oracle.networks import network
 from ..support.server.posts import prompt_node, said_of
 from ..support.server.prompt_mutants import mutants
 
@@ -58,10 +65,6 @@ def test_what_is_no_tensor_is_refused(remote):
 
 
 def models(load):
-    import comfy_extras.nodes_model_advanced as advanced
-
-    from ..support.oracle.networks import network
-
     found = {layout: network(layout, 1) for layout in ("eps", "v", "flow", "SDXL", "Flux")}
     found["shifted"] = advanced.ModelSamplingSD3().patch(found["flow"], 5.0)[0]
     found["LCM"] = advanced.ModelSamplingDiscrete().patch(found["eps"], "lcm", False)[0]
@@ -94,8 +97,6 @@ def test_schedules_and_latents_are_made_again(remote, load):
 @pytest.fixture
 def of_a_family(monkeypatch, pack):
     """A class of ours as one of a module of core's, which keeps a family's own there."""
-    from ..support.families.sized_noise import SizedFlow
-
     module = ModuleType("comfy.ldm.sized.sampling")
     kind = module.SizedFlow = type("SizedFlow", (SizedFlow,), {"__module__": module.__name__})
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -149,8 +150,6 @@ def test_classes_that_are_not_known_are_refused(remote, load):
 
 
 def test_a_model_without_weights_is_no_model_to_sample(remote, load):
-    from comfy.model_management import module_size
-
     served, model = remote("served"), remote("model")
     described = served.describe_model(load("hair").model)
     patcher = model.remote_patcher(described, remote("cluster").WorkerName("127.0.0.1:6379", "big"))
@@ -224,8 +223,6 @@ def test_keys_tell_what_a_node_is_and_not_what_it_is_called(part):
 
 
 def test_pictures_go_by_their_content(part, remote, base):
-    import folder_paths
-
     inputs = remote("files")
     first = part(prompt_of("mcdm_face_1_hair.png"))
     (name, path), *rest = first.files.items()
@@ -295,9 +292,6 @@ def test_a_run_that_is_not_served_is_unknown(remote, small_experts):
 @pytest.fixture
 def checkpoint(base):
     """Writes a file under one name."""
-    import folder_paths
-    from safetensors.torch import save_file
-
     path = base / "models" / "checkpoints" / "same name.safetensors"
     path.parent.mkdir(exist_ok=True)
 
@@ -324,8 +318,6 @@ def test_files_of_one_name_that_differ_are_refused(remote, checkpoint):
 
 
 def test_an_empty_file_stands_for_one_that_is_elsewhere(remote, base):
-    import folder_paths
-
     path = base / "models" / "checkpoints" / "elsewhere.safetensors"
     path.parent.mkdir(exist_ok=True)
     path.touch()
@@ -444,8 +436,6 @@ def test_a_graph_becomes_the_part_that_its_links_would_be(remote, host, part, en
 
 @pytest.mark.parametrize("by_graph", [True, False], ids=["graph", "links"])
 def test_a_worker_is_asked_once_for_each_thing(remote, engine, small_experts, base, monkeypatch, by_graph):
-    from PIL import Image
-
     picture = base / "input" / f"asked once {by_graph}.png"
     Image.new("RGB", (32, 32), (7, 7, 30 + by_graph)).save(picture)  # that no other test has sent
     graph = graph_of() | prompt_of(picture.name, small_experts["hair"])

@@ -1,5 +1,6 @@
 """Experts on workers: two ComfyUIs in processes of their own, in a Ray cluster on this machine."""
 
+import asyncio
 import importlib.util
 import json
 import os
@@ -7,14 +8,23 @@ import re
 import secrets
 import threading
 
+import comfy.model_management
+import comfy.utils
+import comfy_extras.nodes_custom_sampler as custom
+import comfy_extras.nodes_mask as mask
+import comfyui_version
+import folder_paths
 import pytest
 import torch
+
+import nodes
 
 from ...support.processes import run as run_command
 from ...support.watchdog import PATIENCE
 from ..support.closeness import rounded
 from ..support.leaks import Living
 from ..support.server.comfyui_server import ROOT
+from ..support.server.downloads import write_checkpoint, write_controlnet, write_lora
 from ..support.server.posts import prompt_node
 from ..support.server.workers import NO_RAY, copy_models, joined_cluster, on_worker
 
@@ -29,8 +39,6 @@ APART = 5e-2  # where this ComfyUI is on the accelerator, and computes in anothe
 @pytest.fixture(scope="module")
 def cluster(pack, base, comfyui, small_experts, save_small, tmp_path_factory):
     """Two workers, "one" and "two", that have the same files as the tests."""
-    from ..support.server.downloads import write_checkpoint, write_controlnet, write_lora
-
     write_controlnet(base / "models" / "controlnet" / "fourth.safetensors", 4)
     write_checkpoint(base / "models" / "checkpoints" / "first.safetensors", 1)
     write_checkpoint(base / "models" / "checkpoints" / "second.safetensors", 2)
@@ -46,13 +54,6 @@ def cluster(pack, base, comfyui, small_experts, save_small, tmp_path_factory):
 @pytest.fixture(scope="module")
 def runner(pack, node, host):
     """What runs a prompt, with an empty cache here; returns an output of one of its nodes."""
-    import asyncio
-
-    import comfy_extras.nodes_custom_sampler as custom
-    import comfy_extras.nodes_mask as mask
-
-    import nodes
-
     cores = [asyncio.run(asyncio.run(each.comfy_entrypoint()).get_node_list()) for each in (custom, mask)]
     with pytest.MonkeyPatch.context() as monkeypatch:
         for each in (each for known in (node.classes.values(), *cores) for each in known):
@@ -199,8 +200,6 @@ def test_clones_of_one_network_on_a_worker(cluster, runner):
 
 def test_nothing_is_loaded_here(cluster, runner, loads, monkeypatch):
     """Not even read."""
-    import comfy.utils
-
     read = []
     load = comfy.utils.load_torch_file
     monkeypatch.setattr(comfy.utils, "load_torch_file", lambda *args, **more: read.append(args) or load(*args, **more))
@@ -308,8 +307,6 @@ def test_a_worker_that_dies_is_asked_again(cluster, runner, small_here, host, mo
 
 @pytest.mark.parametrize("step", range(3))
 def test_a_cancel(cluster, runner, host, monkeypatch, step):
-    import comfy.model_management
-
     def cancel(call):
         if call == step:
             comfy.model_management.interrupt_current_processing()
@@ -338,8 +335,6 @@ def refused(runner, at_each_pass):
 
 
 def test_what_is_missing_there(cluster, refused, base):
-    import folder_paths
-
     prompt = on_worker(checkpoints(), cluster.address, "one", ("9",))
     (base / "models" / "checkpoints" / "only_here.safetensors").touch()
     folder_paths.filename_list_cache.clear()
@@ -348,8 +343,6 @@ def test_what_is_missing_there(cluster, refused, base):
 
 
 def test_a_node_that_is_missing_there(cluster, refused, monkeypatch):
-    import nodes
-
     monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "OnlyHere", nodes.NODE_CLASS_MAPPINGS["CheckpointLoaderSimple"])
     prompt = on_worker(checkpoints(), cluster.address, "one", ("9",))
     prompt["2"]["class_type"] = "OnlyHere"
@@ -370,8 +363,6 @@ def test_other_channels(cluster, runner, sample):
 
 
 def test_other_versions(cluster, refused, monkeypatch):
-    import comfyui_version
-
     monkeypatch.setattr(comfyui_version, "__version__", "0.1.2")
     refused(on_worker(small(), cluster.address, "one", ("9",)), r"Expected ComfyUI 0\.1\.2 on the worker one.*install")
 

@@ -1,7 +1,4 @@
-"""ComfyUI's families of networks, each as small as it can be built, by the names of `comfy.supported_models`.
-
-The tables are plain data; only `small` imports ComfyUI: import it after the `pack` fixture has made it importable.
-"""
+"""ComfyUI's families of networks, each as small as it can be built, by the names of `comfy.supported_models`."""
 
 from .audio_and_shapes import AUDIO_AND_SHAPES
 from .family import Family

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import comfy.ldm.audio.embedders
 import torch
 
 from .family import STREAMS, TOKENS, WIDTH, Family
@@ -20,8 +21,6 @@ def _seconds(*names: str):
     """Weights of ComfyUI's embedders of durations in seconds."""
 
     def weights() -> dict[str, torch.Tensor]:
-        import comfy.ldm.audio.embedders
-
         torch.manual_seed(8)
         found = {}
         for name in names:

@@ -1,7 +1,4 @@
-"""A network of one part of a transformer, in which a test decides whether a layer is called, read or skipped.
-
-Imports ComfyUI: import it after the `pack` fixture has made it importable.
-"""
+"""A network of one part of a transformer, in which a test decides whether a layer is called, read or skipped."""
 
 from __future__ import annotations
 

@@ -2,7 +2,12 @@
 
 from types import SimpleNamespace
 
+import comfy.nested_tensor
+import comfy.supported_models
 import torch
+
+from ..oracle.networks import fill
+from ..places import OFFLOADED, placed
 
 VIDEO, SOUND = (1, 128, 2, 2, 3), (1, 8, 5, 16)
 _HEADS = {"attention_head_dim": 8, "num_attention_heads": 2}
@@ -20,11 +25,6 @@ _LTXAV = {
 
 def sounding_expert(seed):
     """An expert on videos with sound, for the fixture `chain`."""
-    import comfy.supported_models
-
-    from ..oracle.networks import fill
-    from ..places import OFFLOADED, placed
-
     config = comfy.supported_models.LTXAV(dict(_LTXAV))
     config.set_inference_dtype(torch.float32, None)
     model = config.get_model({}, device=OFFLOADED)
@@ -35,8 +35,6 @@ def sounding_expert(seed):
 
 
 def nested(*tensors):
-    import comfy.nested_tensor
-
     return comfy.nested_tensor.NestedTensor(tensors)
 
 

@@ -2,7 +2,11 @@
 
 from types import SimpleNamespace
 
+import comfy.latent_formats
 import torch
+from comfy.model_base import ModelType
+
+from ..places import around, placed
 
 CONVOLUTIONS = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d, 3: torch.nn.Conv3d}
 
@@ -24,11 +28,6 @@ class ConvolutionNetwork(torch.nn.Module):
 
 def expert_in(space, seed):
     """An expert in a latent space, given by the name of its class, for the fixture `chain`."""
-    import comfy.latent_formats
-    from comfy.model_base import ModelType
-
-    from ..places import around, placed
-
     latent_format = getattr(comfy.latent_formats, space)
     model = around(ConvolutionNetwork(latent_format(), seed), latent_format, ModelType.FLOW)
     tokens = [[torch.full((1, 2, 4), value), {}] for value in (0.5 * seed, 0.0)]

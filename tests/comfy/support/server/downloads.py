@@ -1,7 +1,4 @@
-"""Small random files in place of the checkpoints and the LoRA that the workflows ask the user to download.
-
-Imports ComfyUI: import it after the `pack` fixture has made it importable.
-"""
+"""Small random files in place of the checkpoints and the LoRA that the workflows ask the user to download."""
 
 from pathlib import Path
 from typing import Any
