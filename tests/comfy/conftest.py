@@ -377,12 +377,8 @@ def sample(node):
 def guide(node):
     """Sample a chain, or a guider, with a SAMPLER, its name in ComfyUI, or a sampler function; returns the samples."""
     import comfy.model_management
-    import comfy.samplers
 
-    def sampler_of(sampler):
-        if isinstance(sampler, str):
-            return comfy.samplers.sampler_object(sampler)
-        return sampler if isinstance(sampler, comfy.samplers.Sampler) else comfy.samplers.KSAMPLER(sampler)
+    from .support.small_runs import sampler_of
 
     def run(
         experts=None,
@@ -475,12 +471,8 @@ def predict(guide):
 def pair(request, load):
     """The same pair of MODELs twice: of clones, and of experts that share nothing."""
 
-    def build(name="hair"):
-        together = PAIRS[request.param](load(name))
-        apart = [PAIRS[request.param](load(name))[place] for place in range(2)]
-        return together, apart
-
-    return build
+    together = PAIRS[request.param](load("hair"))
+    return together, [PAIRS[request.param](load("hair"))[place] for place in range(2)]
 
 
 @pytest.fixture
@@ -495,7 +487,7 @@ def product(node):
 
 @pytest.fixture
 def passes(monkeypatch):
-    """Rows and `cond_or_uncond` of every network call, by the name of the expert."""
+    """Every network call of experts that are watched: rows, `cond_or_uncond`, and what it is given."""
     found = []
 
     def watch(expert):
@@ -503,8 +495,9 @@ def passes(monkeypatch):
         forward = network.forward
 
         def recorded(x_t, t, context=None, control=None, transformer_options=None, **condition):
-            roles = transformer_options["cond_or_uncond"]
-            found.append(SimpleNamespace(expert=expert, rows=len(x_t), roles=list(roles), t=t.clone(), x_t=x_t.clone()))
+            given = {"t": t.clone(), "x_t": x_t.clone(), "condition": condition}
+            roles = list(transformer_options["cond_or_uncond"])
+            found.append(SimpleNamespace(expert=expert, rows=len(x_t), roles=roles, **given))
             return forward(x_t, t, context, control, transformer_options, **condition)
 
         monkeypatch.setattr(network, "forward", recorded)

@@ -264,13 +264,11 @@ def test_each_model_has_one_for_the_run(bare, run, watched):
     assert found[0][0] is not found[1][0]
 
 
-def test_each_model_of_two_latent_spaces_has_one(spaces, joint, joint_chain, node, watched):
+def test_each_model_of_two_latent_spaces_has_one(spaces, joint_chain, node, sampled, watched):
     groups = [spaces("latents", (32, 32), (2.0, 1.0), (-0.5, 1.0)), spaces("pixels", (32, 32), (1.5, 2.0))]
     found = [watched(group.members[0].loaded.model) for group in groups]
     (guider,) = node("MCDM_Guider", experts=joint_chain(groups))
-    noise, sigmas = torch.ones(1, 4, 4, 4), torch.tensor((8.0, 2.0, 0.6, 0.0))
-    euler = comfy.samplers.sampler_object("euler")
-    guider.sample(noise, torch.zeros_like(noise), euler, sigmas, disable_pbar=True, seed=joint.SEED)
+    sampled(guider, shape=(1, 4, 4, 4), sigmas=(8.0, 2.0, 0.6, 0.0))
     assert_one(found[0], 4 * 3)
     assert_one(found[1], 3)
 

@@ -15,6 +15,7 @@ import nodes
 from ..support.families.sized_noise import SizedFlow
 from ..support.oracle.core_guiders import core_guider
 from ..support.oracle.networks import controlnet
+from ..support.small_runs import SEED, sampled, sampler_of
 
 LEVELS, FLOW_LEVELS = (8.0, 2.0, 0.6, 0.0), (0.9, 0.6, 0.25, 0.0)
 
@@ -24,8 +25,7 @@ def compare(joint, joint_chain, node):
     """Sample spaces with the guider and with the plain loops; both have to give the same."""
 
     def check(groups, levels=LEVELS, sampler="euler", kind="MCDM_Guider", batch=1, latent=None, mask=None):
-        sampler = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
-        first = groups[0]
+        sampler, first = sampler_of(sampler), groups[0]
         shape = joint.framed(first.format, torch.empty(batch, *first.shape)).shape
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(2))
         (guider,) = node(kind, experts=joint_chain(groups))
@@ -143,7 +143,18 @@ def test_a_picture_of_one_frame_starts_every_space(spaces, compare, joint):
 
 
 @pytest.fixture
-def sampled_with(joint, joint_chain, node):
+def run(joint_chain, node, joint):
+    """Sample the chain of the experts of spaces, or another one of them."""
+
+    def sample(groups, shape=(1, 3, 32, 32), levels=LEVELS, experts=None):
+        (guider,) = node("MCDM_Guider", experts=experts or joint_chain(groups))
+        return sampled(guider, shape=shape, sigmas=levels, seed=joint.SEED)
+
+    return sample
+
+
+@pytest.fixture
+def sampled_with(run):
     """Sample SDXL, whose picture is 32 × 64 pixels, beside another space whose condition has further values."""
 
     def sample(spaces, other, **values):
@@ -152,10 +163,7 @@ def sampled_with(joint, joint_chain, node):
         condition = [[tokens, {**own, **values}] for tokens, own in member.loaded.condition]
         loaded = SimpleNamespace(**vars(member.loaded) | {"condition": condition})
         groups[1] = replace(groups[1], members=[replace(member, loaded=loaded)])
-        noise = torch.randn(1, 4, 4, 8, generator=torch.Generator().manual_seed(2))
-        sampler, levels = comfy.samplers.sampler_object("euler"), torch.tensor(LEVELS)
-        (guider,) = node("MCDM_Guider", experts=joint_chain(groups))
-        return guider.sample(noise, torch.zeros_like(noise), sampler, levels, disable_pbar=True, seed=joint.SEED)
+        return run(groups, (1, 4, 4, 8))
 
     return sample
 
@@ -217,23 +225,15 @@ def test_a_space_whose_window_ends_early_lets_the_others_go_on(spaces, compare, 
     compare(groups, sampler=sampler)
 
 
-def sampled(guider, shape, levels, seed):
-    noise = torch.randn(shape, generator=torch.Generator().manual_seed(2))
-    sampler = comfy.samplers.sampler_object("euler")
-    return guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor(levels), disable_pbar=True, seed=seed)
-
-
-def test_experts_of_one_space_may_be_apart_in_the_chain_and_share_a_vae(spaces, chain, joint_chain, node, joint):
+def test_experts_of_one_space_may_be_apart_in_the_chain_and_share_a_vae(spaces, chain, run):
     groups = [spaces("pixels", (32, 32), *TWO[0]), spaces("latents", (64, 64), (1.5, 2.0))]
-    expected = sampled(node("MCDM_Guider", experts=joint_chain(groups))[0], (1, 3, 32, 32), LEVELS, joint.SEED)
     (hair, skin), (latents,) = (group.members for group in groups)
     experts = chain(
         (hair.loaded, {"weight": hair.weight}),
         (latents.loaded, {"weight": latents.weight, "reliability": latents.reliability, "vae": groups[1].vae}),
         (skin.loaded, {"weight": skin.weight, "vae": groups[0].vae}),
     )
-    found = sampled(node("MCDM_Guider", experts=experts)[0], (1, 3, 32, 32), LEVELS, joint.SEED)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(run(groups, experts=experts), run(groups), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.one_of(2)
@@ -257,7 +257,7 @@ def test_a_product_as_a_model_does_the_same(spaces, joint_chain, node, joint, ow
     assert torch.equal(found, expected["samples"])
 
 
-def test_a_flow_whose_noise_depends_on_the_size_counts_the_size_of_its_own_samples(spaces, joint_chain, node, joint):
+def test_a_flow_whose_noise_depends_on_the_size_counts_the_size_of_its_own_samples(spaces, run, joint):
     """ComfyUI's sampler is given one long row of numbers, for which it would take noise of another scale."""
     groups = [spaces("Chroma's pixels", (32, 32), (2.0, 1.0)), spaces("latents", (64, 64), (1.0, 1.0))]
     seen = []
@@ -272,8 +272,8 @@ def test_a_flow_whose_noise_depends_on_the_size_counts_the_size_of_its_own_sampl
 
     flow, latents = (watch(group.members[0].loaded.model) for group in groups)
     flow.model.model_sampling = SizedFlow(flow.model.model_config)
-    sampled(node("MCDM_Guider", experts=joint_chain(groups))[0], (1, 3, 32, 32), (1.0, 0.5, 0.0), joint.SEED)
-    noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    run(groups, levels=(1.0, 0.5, 0.0))
+    noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(SEED))
     torch.testing.assert_close(seen[0].cpu(), 32 / 4 * noise, atol=1e-4, rtol=0)
     largest = float(latents.get_model_object("model_sampling").sigma_max)
     own = joint.own_noise(1, noise, (4, 8, 8)) * (1 + largest**2) ** 0.5

@@ -16,20 +16,18 @@ from ..support.leaks import Living, state_of
 from ..support.methods import PLAIN_PASSES
 from ..support.oracle import joint
 from ..support.oracle.core_guiders import core_guider
+from ..support.small_runs import SEED, sampled
 
 LEVELS = (8.0, 2.0, 0.6, 0.0)
 
 
 @pytest.fixture
-def run(node, joint):
+def run(node):
     """Sample a chain, or a guider."""
 
     def sample(experts=None, guider=None, sampler="euler", levels=LEVELS, shape=(1, 4, 4, 4), **more):
         guider = guider or node("MCDM_Guider", experts=experts)[0]
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(2))
-        sampler = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
-        latent = torch.zeros_like(noise)
-        return guider.sample(noise, latent, sampler, torch.tensor(levels), disable_pbar=True, seed=joint.SEED, **more)
+        return sampled(guider, sampler, shape=shape, sigmas=levels, seed=joint.SEED, **more)
 
     return sample
 
@@ -222,7 +220,7 @@ def test_a_wrapper_around_the_sampler_may_change_the_references_noise(spaces, jo
     def doubled(executor, model, sigmas, extra_args, callback, noise, *rest):
         return executor(model, sigmas, extra_args, callback, 2 * noise, *rest)
 
-    noise = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(2))
+    noise = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(SEED))
     euler = comfy.samplers.sampler_object("euler")
     (guider,) = node("MCDM_Guider", experts=joint_chain(groups))
     expected = guider.sample(2 * noise, torch.zeros_like(noise), euler, torch.tensor(LEVELS), seed=joint.SEED)

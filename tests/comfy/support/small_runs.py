@@ -19,23 +19,29 @@ def equal_models():
 
 
 @torch.no_grad()
-def sampled(guider, sampler="euler", steps=3, shape=(2, 4, 8, 12), sigmas=None, latent=0.0, **more):
+def sampled(guider, sampler="euler", steps=3, shape=(2, 4, 8, 12), sigmas=None, latent=0.0, seed=SEED, **more):
     """What a guider makes of noise.
 
     Args:
         guider: The product's, core's or the oracle's.
-        sampler: A sampler's name in ComfyUI, or a sampler function.
+        sampler: As `sampler_of` takes it.
         steps: Of ComfyUI's normal schedule.
         shape: Of the latents.
         sigmas: Noise levels in place of that schedule's.
         latent: The value that is everywhere in what the run starts from.
+        seed: Of the run.
         **more: Of the run, such as `denoise_mask`.
     """
     noise, usual = _start_of(guider.model_patcher, steps, shape)
-    named = isinstance(sampler, str)
-    sampler = comfy.samplers.sampler_object(sampler) if named else comfy.samplers.KSAMPLER(sampler)
-    start, levels = torch.full_like(noise, latent), usual if sigmas is None else sigmas
-    return guider.sample(noise, start, sampler, levels, disable_pbar=True, seed=SEED, **more)
+    start, levels = torch.full_like(noise, latent), usual if sigmas is None else torch.as_tensor(sigmas)
+    return guider.sample(noise, start, sampler_of(sampler), levels, disable_pbar=True, seed=seed, **more)
+
+
+def sampler_of(sampler):
+    """A SAMPLER, given as it is, by its name in ComfyUI or by its function."""
+    if isinstance(sampler, str):
+        return comfy.samplers.sampler_object(sampler)
+    return sampler if isinstance(sampler, comfy.samplers.Sampler) else comfy.samplers.KSAMPLER(sampler)
 
 
 def sampled_by_core(experts, steps=3, shape=(2, 4, 8, 12)):

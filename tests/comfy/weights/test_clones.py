@@ -15,7 +15,7 @@ from ..support.closeness import rounded
 
 @pytest.mark.one_of(8)
 def test_each_gives_its_own_answer(pair, load, chain, guide):
-    together, apart = pair()
+    together, apart = pair
     expected = guide(chain(*weighted(*apart)))
     torch.testing.assert_close(guide(chain(*weighted(*together))), expected, atol=rounded(1e-5), rtol=0)
     assert not torch.allclose(expected, guide(chain(*weighted(load("hair"), load("hair")))), atol=1e-3)
@@ -31,7 +31,7 @@ def test_exchanged_weights_are_the_same_to_the_bit(load, chain, guide):
 
 @pytest.mark.one_of(8)
 def test_partly_loaded_clones_give_the_same(pair, chain, guide, request):
-    together, apart = pair()
+    together, apart = pair
     expected = guide(chain(*weighted(*apart)))
     request.getfixturevalue("limited")
     together[0].model.detach()
