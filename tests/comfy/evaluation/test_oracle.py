@@ -17,18 +17,11 @@ import nodes
 from ..support.clones import lora_on
 from ..support.closeness import AGREEMENT, rounded
 from ..support.core_nodes import ON_GUIDANCE
-from ..support.oracle.combinations import (
-    ATTACHMENTS,
-    EXPERTS,
-    PREDICTIONS,
-    all_combinations,
-    fixed_combinations,
-    name_of,
-)
+from ..support.oracle.combinations import EXPERTS, all_combinations, fixed_combinations, name_of
 from ..support.oracle.core_guiders import core_guider
 from ..support.oracle.guider import BruteForceGuider
 from ..support.oracle.networks import network
-from ..support.oracle.variants import conditioning, expert_of
+from ..support.oracle.variants import ATTACHMENTS, PREDICTIONS, conditioning, expert_of
 from ..support.small_runs import sampled
 
 ROUNDED = 3e-4  # where Euler steps from σ = 4519 to 3.5, float32 rounds x by up to 5e-4 before it shrinks

@@ -3,17 +3,8 @@
 import random
 from itertools import combinations_with_replacement, product
 
-PREDICTIONS = ("eps", "v", "flow")
-ATTACHMENTS = (
-    "plain",
-    "LoRA",
-    "LoRA clone",
-    "ControlNet",
-    "patched attention",
-    "hooked LoRA schedule",
-    "mask",
-    "window",
-)
+from .variants import ATTACHMENTS, PREDICTIONS
+
 EXPERTS = tuple(product(PREDICTIONS, ATTACHMENTS))
 
 PAIR_SAMPLER = "euler"

@@ -15,9 +15,9 @@ from torch import Tensor
 
 import nodes
 
-from .combinations import ATTACHMENTS, PREDICTIONS
 from .networks import CONTEXT, POOLED, controlnet, lora, network
 
+PREDICTIONS = ("eps", "v", "flow")
 HEIGHT, WIDTH = 8, 12  # of the latents
 WEIGHTS = (1.6, 0.9, -0.5)
 RELIABILITIES = (1.0, 2.0, 0.5)
@@ -150,19 +150,14 @@ def _with_window(expert: Expert, parts: Parts, place: int) -> Expert:
     return replace(expert, start=start, end=end)
 
 
-_ATTACH: dict[str, Callable[[Expert, Parts, int], Expert]] = dict(
-    zip(
-        ATTACHMENTS,
-        (
-            lambda expert, parts, place: expert,
-            lambda expert, parts, place: replace(expert, model=parts.lora_copy),
-            lambda expert, parts, place: replace(expert, model=parts.lora_clone),
-            _with_controlnet,
-            lambda expert, parts, place: replace(expert, model=parts.patched),
-            _with_hooks,
-            _with_mask,
-            _with_window,
-        ),
-        strict=True,
-    )
-)
+_ATTACH: dict[str, Callable[[Expert, Parts, int], Expert]] = {
+    "plain": lambda expert, parts, place: expert,
+    "LoRA": lambda expert, parts, place: replace(expert, model=parts.lora_copy),
+    "LoRA clone": lambda expert, parts, place: replace(expert, model=parts.lora_clone),
+    "ControlNet": _with_controlnet,
+    "patched attention": lambda expert, parts, place: replace(expert, model=parts.patched),
+    "hooked LoRA schedule": _with_hooks,
+    "mask": _with_mask,
+    "window": _with_window,
+}
+ATTACHMENTS = tuple(_ATTACH)
