@@ -1,10 +1,10 @@
 """A condition fits the expert that it was made for, not another one of which people would say the same."""
 
-import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
+from mcdm_pack.mcdm_core import networks
 
 from ..support.server.posts import apply_check
 
@@ -19,7 +19,6 @@ INPUTS = {
 @pytest.fixture(scope="module")
 def files(core, base):
     """Node that encodes for it, by the name of each expert: alike in what people say of them, but for their content."""
-    networks = sys.modules["mcdm_pack.mcdm_core.networks"]
 
     def save(name, node_id, condition, tower=None, half=False, **shape):
         config = core.UNetConfig(

@@ -1,25 +1,24 @@
 """Experts that make latents of a VAE: in ComfyUI they are ordinary latent models, and what they give is the core's."""
 
 import json
-import sys
-from types import SimpleNamespace
 
 import comfy.model_management
-import comfy_extras.nodes_custom_sampler as custom
 import latent_preview
 import numpy as np
 import pytest
 import torch
 from comfy.cli_args import LatentPreviewMethod, args
+from mcdm_pack.mcdm_core.checkpoints import autoencoders
+from mcdm_pack.nodes.host.files.conditioning import read_condition
 from PIL import Image
 from torch.nn.functional import pixel_shuffle
 
 import nodes
 
 from ..support.core_samplers import core_ksampler
+from ..support.server.comfyui_server import ROOT
 from ..support.server.posts import said_of
 
-LEVEL = 2 / 255
 EMPTY = {"samples": torch.zeros(2, 4, 8, 8)}
 
 
@@ -73,30 +72,6 @@ def test_an_empty_latent_is_8_times_smaller_than_the_picture(load_latent, node):
     assert not latent["samples"].any()
 
 
-@pytest.mark.one_of(6)
-@pytest.mark.parametrize("eta", [0.0, 1.0])
-@pytest.mark.parametrize("names", [["hair"], ["hair", "skin"], ["skin", "text", "sketch", "class"]])
-def test_same_seed_same_picture_as_the_core(load_latent, node, core, own, chain, names, eta):
-    experts = [load_latent(name) for name in names]
-    (latent,) = node("MCDM_EmptyLatent", encoder=experts[0].encoder, batch_size=2)
-    (sigmas,) = node("MCDM_Sigmas", model=experts[0].model, spacing="10", denoise=1.0)
-    (sampler,) = node("MCDM_SamplerDDIM", eta=eta)
-    (guider,) = node("MCDM_Guider", experts=chain(*experts))
-    out, _ = custom.SamplerCustomAdvanced().sample(custom.Noise_RandomNoise(3), guider, sampler, sigmas, latent)
-
-    read = sys.modules["mcdm_pack.nodes.host.files.conditioning"].read_condition
-    terms = []
-    for name, expert in zip(names, experts, strict=True):
-        condition, null = (read(*reversed(entries[0])) for entries in (expert.condition, expert.null))
-        terms.append(core.Term(own(name), condition, null, weight=1.5))
-    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
-    expected = core.sample_product(terms, noise, "10", eta=eta, generator=torch.Generator().manual_seed(4))
-    assert expected.abs().max() > 1.05  # beyond what would be clamped of pictures
-    torch.testing.assert_close(out["samples"], expected, atol=1e-3 * float(expected.std()), rtol=0)
-    pictures = ((own(names[0]).decode(expected).movedim(1, -1) + 1) / 2).clamp(0, 1)
-    assert (experts[0].vae.decode(out["samples"]) - pictures).abs().max() < LEVEL
-
-
 def test_a_picture_is_drawn_anew(load_latent, chain, sample):
     expert = load_latent("hair")
     (latent,) = nodes.VAEEncode().encode(expert.vae, picture())
@@ -117,21 +92,13 @@ def test_the_rest_of_an_inpainted_picture_stays(load_latent, chain, sample):
     assert torch.equal(out, core_ksampler(expert.model, expert, 2.0, "euler", masked, denoise=0.9))
 
 
-def test_an_area_has_its_part_of_the_map(load_latent, chain, sample, core, monkeypatch):
+def test_an_area_has_its_part_of_the_map(load_latent, chain, sample, passes):
     """Set Area counts the picture's pixels; of the map the network reads what lies there, folded."""
-    expert, seen = load_latent("hair"), []
+    expert = passes.watch(load_latent("hair"))
     (area,) = nodes.ConditioningSetArea().append(expert.condition, 32, 40, 16, 8, 1.0)
-    network = expert.model.model.diffusion_model
-    forward = network.forward
-
-    def watched(x_t, *args, maps, **kwargs):
-        seen.append((tuple(x_t.shape[-2:]), maps))
-        return forward(x_t, *args, maps=maps, **kwargs)
-
-    monkeypatch.setattr(network, "forward", watched)
-    sample(chain(SimpleNamespace(**{**vars(expert), "condition": area})), EMPTY, steps=1)
-    ((_, cut),) = [found for found in seen if found[0] == (5, 4)]
-    told = sys.modules["mcdm_pack.nodes.host.files.conditioning"].read_condition(*reversed(expert.condition[0])).maps
+    sample(chain((expert, {"condition": area})), EMPTY, steps=1)
+    (cut,) = (call.condition["maps"] for call in passes.found if call.x_t.shape[-2:] == (5, 4))
+    told = read_condition(*reversed(expert.condition[0])).maps
     cut = cut[cut.flatten(1).any(1)]  # less the null's rows
     torch.testing.assert_close(pixel_shuffle(cut[:1], 8).cpu(), pixel_shuffle(told, 8)[..., 8:48, 16:48])
 
@@ -168,11 +135,9 @@ def test_memory_is_that_of_latents(load_latent, load):
 
 def test_previews_are_in_the_colours_of_the_vae(host, comfyui):
     """What Empty Latent would become in the middle of a run, shown without decoding it."""
-    autoencoders = sys.modules["mcdm_pack.mcdm_core.checkpoints.autoencoders"]
-    root = sys.modules["mcdm_pack"].__path__[0]
-    vae = autoencoders.load_autoencoder(f"{root}/vae/mcdm_vae.safetensors")
+    vae = autoencoders.load_autoencoder(f"{ROOT}/vae/mcdm_vae.safetensors")
     space = host.files.latent_formats.LatentSpace(4, autoencoders.encoder_key(vae))
-    face = Image.open(f"{root}/workflows/inputs/face_1.png").convert("RGB").resize((256, 256), Image.Resampling.NEAREST)
+    face = Image.open(f"{ROOT}/workflows/inputs/face_1.png").convert("RGB").resize((256, 256), Image.Resampling.NEAREST)
     pixels = torch.from_numpy(np.asarray(face).copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     previewer = latent_preview.Latent2RGBPreviewer(space.latent_rgb_factors, space.latent_rgb_factors_bias)
     with torch.no_grad():

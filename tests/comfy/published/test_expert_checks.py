@@ -1,8 +1,7 @@
 """What can be known of a prompt when it is queued."""
 
-import sys
-
 import pytest
+from mcdm_pack.mcdm_core.networks import TextTransformer
 
 from ..support.server.posts import apply_check, prompt_node
 from .given import LINK, TEXTS
@@ -127,8 +126,7 @@ def test_a_null_is_missed_at_post_only_where_it_is_needed(host, core, published,
 
 
 def test_validation_runs_no_text_transformer(validate, core, monkeypatch):
-    transformer = sys.modules["mcdm_pack.mcdm_core.networks"].TextTransformer
-    monkeypatch.setattr(transformer, "forward", lambda *_: pytest.fail("the transformer ran"))
+    monkeypatch.setattr(TextTransformer, "forward", lambda *_: pytest.fail("the transformer ran"))
     assert validate("upsample.pt", "MCDM_EncodeLowRes", image=LINK) is True
     assert validate("upsample.pt", "MCDM_EncodeText", text=TEXTS[0]) is True
 

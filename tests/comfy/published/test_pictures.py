@@ -1,7 +1,5 @@
 """Pictures to enlarge and to fill in."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
@@ -53,21 +51,13 @@ def test_a_class_upsampler_keeps_the_class(told, chain, sample):
     assert not torch.equal(enlarged("281"), enlarged("282"))
 
 
-def test_an_area_reads_its_part_of_the_small_picture(upsampler, chain, sample, core, monkeypatch):
+def test_an_area_reads_its_part_of_the_small_picture(upsampler, chain, sample, passes):
     """In an area of the latent, the expert sees what lies there of the picture, enlarged to the whole latent."""
-    expert, seen = upsampler(picture(1)), []
+    expert = passes.watch(upsampler(picture(1)))
     whole = torch.nn.functional.interpolate(picture(1).movedim(-1, 1) * 2 - 1, (64, 64), mode="bilinear")
     (area,) = nodes.ConditioningSetArea().append(expert.condition, 8 * 24, 8 * 32, 8 * 16, 8 * 8, 1.0)
-    network = expert.model.model.diffusion_model
-    forward = network.forward
-
-    def watched(x_t, *args, low_res, **kwargs):
-        seen.append((x_t.shape[-2:], low_res))
-        return forward(x_t, *args, low_res=low_res, **kwargs)
-
-    monkeypatch.setattr(network, "forward", watched)
-    draw(sample, chain(SimpleNamespace(**{**vars(expert), "condition": area})), size=64, steps=1)
-    ((_, cut),) = [found for found in seen if found[0] == (32, 24)]
+    draw(sample, chain((expert, {"condition": area})), size=64, steps=1)
+    (cut,) = (call.condition["low_res"] for call in passes.found if call.x_t.shape[-2:] == (32, 24))
     torch.testing.assert_close(cut[:1].cpu(), whole[..., 8:40, 16:40])
 
 

@@ -6,7 +6,6 @@ import comfy.model_management
 import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
-from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -119,7 +118,7 @@ def test_scaled_noise(node):
     latent = {"samples": torch.zeros(2, 3, 8, 8), "batch_index": [3, 1]}
     (noise,) = node("MCDM_RandomNoise", noise_seed=4, temperature=0.98)
     assert noise.seed == 4
-    assert torch.equal(noise.generate_noise(latent), 0.98 * Noise_RandomNoise(4).generate_noise(latent))
+    assert torch.equal(noise.generate_noise(latent), 0.98 * custom.Noise_RandomNoise(4).generate_noise(latent))
 
 
 def test_an_unconditional_expert_can_be_the_model(open_expert, told, chain, node, guide):
