@@ -486,25 +486,24 @@ def product(node):
 
 
 @pytest.fixture
-def passes(monkeypatch):
-    """Every network call of experts that are watched: rows, `cond_or_uncond`, and what it is given."""
-    found = []
+def passes():
+    """Every network call of experts that are watched: its rows, `cond_or_uncond`, and what it is given."""
+    found, hooks = [], []
 
     def watch(expert):
-        network = expert.model.model.diffusion_model
-        forward = network.forward
+        def keep(network, args, given):
+            options = {**given["transformer_options"]}
+            roles, (x_t, t) = list(options["cond_or_uncond"]), map(torch.clone, args)
+            told = {"x_t": x_t, "t": t, "given": {**given, "transformer_options": options}}
+            found.append(SimpleNamespace(expert=expert, network=network, rows=len(x_t), roles=roles, **told))
 
-        def recorded(x_t, t, context=None, control=None, transformer_options=None, **condition):
-            given = {"t": t.clone(), "x_t": x_t.clone(), "condition": condition}
-            roles = list(transformer_options["cond_or_uncond"])
-            found.append(SimpleNamespace(expert=expert, rows=len(x_t), roles=roles, **given))
-            return forward(x_t, t, context, control, transformer_options, **condition)
-
-        monkeypatch.setattr(network, "forward", recorded)
+        hooks.append(expert.model.model.diffusion_model.register_forward_pre_hook(keep, with_kwargs=True))
         return expert
 
     with torch.no_grad():
         yield SimpleNamespace(watch=watch, found=found)
+    for hook in hooks:
+        hook.remove()
 
 
 @pytest.fixture(scope="module")
@@ -541,19 +540,12 @@ def at_each_pass(pack, monkeypatch):
 
 
 @pytest.fixture
-def network_calls(cast):
-    """The calls of the cast's networks: each a network with its arguments, and its options as they were then."""
-    found = []
-
-    def keep(network, args, kwargs):
-        kwargs = {**kwargs, "transformer_options": {**kwargs["transformer_options"]}}
-        found.append(SimpleNamespace(network=network, args=args, kwargs=kwargs))
-
-    models = [model.model for parts in cast.parts.values() for model in (parts.plain, parts.lora_copy)]
-    hooks = [model.diffusion_model.register_forward_pre_hook(keep, with_kwargs=True) for model in models]
-    yield found
-    for hook in hooks:
-        hook.remove()
+def network_calls(cast, passes):
+    """The calls of the cast's networks."""
+    for parts in cast.parts.values():
+        for model in (parts.plain, parts.lora_copy):
+            passes.watch(SimpleNamespace(model=model))
+    return passes.found
 
 
 @pytest.fixture

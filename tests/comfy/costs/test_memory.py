@@ -67,11 +67,11 @@ def bytes_of_weights(experts):
 def test_the_peak_is_the_weights_and_one_pass(cast, run, network_calls, name):
     experts = experts_of(cast, name)
     run(experts, shape := (1, 4, 16, 24))
-    made = {(id(call.network), len(call.args[0])): call for call in network_calls}.values()
+    made = {(id(call.network), call.rows): call for call in network_calls}.values()
     one_pass = 0
     for call in made:
         with Allocations() as alone, torch.inference_mode():
-            call.network(*call.args, **call.kwargs)
+            call.network(call.x_t, call.t, **call.given)
         one_pass = max(one_pass, alone.peak)
     network_calls.clear()
     experts = experts_of(cast, name)

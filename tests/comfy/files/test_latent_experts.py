@@ -97,7 +97,7 @@ def test_an_area_has_its_part_of_the_map(load_latent, chain, sample, passes):
     expert = passes.watch(load_latent("hair"))
     (area,) = nodes.ConditioningSetArea().append(expert.condition, 32, 40, 16, 8, 1.0)
     sample(chain((expert, {"condition": area})), EMPTY, steps=1)
-    (cut,) = (call.condition["maps"] for call in passes.found if call.x_t.shape[-2:] == (5, 4))
+    (cut,) = (call.given["maps"] for call in passes.found if call.x_t.shape[-2:] == (5, 4))
     told = read_condition(*reversed(expert.condition[0])).maps
     cut = cut[cut.flatten(1).any(1)]  # less the null's rows
     torch.testing.assert_close(pixel_shuffle(cut[:1], 8).cpu(), pixel_shuffle(told, 8)[..., 8:48, 16:48])

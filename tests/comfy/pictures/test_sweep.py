@@ -145,7 +145,7 @@ def test_a_cancel_is_heard_before_the_next_pass_whatever_progress_leaves_out(loa
     forward = network.forward
 
     def cancelled_in_the_third(*args, **kwargs):
-        if len([call for call in passes.found if call.expert is hair]) == 2:
+        if len([call for call in passes.found if call.expert is hair]) == 3:
             comfy.model_management.interrupt_current_processing()
         return forward(*args, **kwargs)
 

@@ -57,7 +57,7 @@ def test_an_area_reads_its_part_of_the_small_picture(upsampler, chain, sample, p
     whole = torch.nn.functional.interpolate(picture(1).movedim(-1, 1) * 2 - 1, (64, 64), mode="bilinear")
     (area,) = nodes.ConditioningSetArea().append(expert.condition, 8 * 24, 8 * 32, 8 * 16, 8 * 8, 1.0)
     draw(sample, chain((expert, {"condition": area})), size=64, steps=1)
-    (cut,) = (call.condition["low_res"] for call in passes.found if call.x_t.shape[-2:] == (32, 24))
+    (cut,) = (call.given["low_res"] for call in passes.found if call.x_t.shape[-2:] == (32, 24))
     torch.testing.assert_close(cut[:1].cpu(), whole[..., 8:40, 16:40])
 
 

@@ -49,22 +49,14 @@ def assert_agree(ours, models, hooks_ask=False, **run):
 
 
 @pytest.fixture
-def calls():
-    """Watch a MODEL's network; returns its calls: rows and roles."""
-    handles = []
+def calls(passes):
+    """Watch a MODEL's network; returns its calls."""
 
     def watch(model):
-        found = []
+        passes.watch(SimpleNamespace(model=model))
+        return passes.found
 
-        def keep(_, args, kwargs):
-            found.append(SimpleNamespace(rows=len(args[0]), roles=kwargs["transformer_options"]["cond_or_uncond"]))
-
-        handles.append(model.model.diffusion_model.register_forward_pre_hook(keep, with_kwargs=True))
-        return found
-
-    yield watch
-    for handle in handles:
-        handle.remove()
+    return watch
 
 
 @pytest.fixture
