@@ -1,14 +1,10 @@
-"""The weight of a newly placed expert, which no saved workflow and no API prompt takes."""
+"""The weight of a newly placed expert, which no saved workflow takes."""
 
-import asyncio
 import json
 
-import execution
 import pytest
 
 from ..support.server.comfyui_server import ROOT
-from ..support.server.posts import queued
-from ..support.server.prompts import expert, product
 
 EXPERTS = ("MCDM_Expert", "MCDM_ExpertRemote")
 GRAPHS = [
@@ -37,11 +33,3 @@ def test_everything_that_was_saved_says_its_weights():
     found = [weight for path in GRAPHS for weight in weights(json.loads(path.read_text(encoding="utf-8")))]
     assert len(found) > 100
     assert all(isinstance(weight, (int, float)) for weight in found)
-
-
-def test_a_prompt_without_a_weight_is_refused_as_ever(host, small_experts):
-    prompt = product(small_experts, first=expert("hair", weight=None))
-    with queued(host, prompt):
-        *_, errors = asyncio.run(execution.validate_prompt("test", prompt, None))
-    (error,) = [e for e in errors["first"]["errors"] if e["extra_info"]["input_name"] == "weight"]
-    assert error["type"] == "required_input_missing"

@@ -216,15 +216,6 @@ def test_a_run_is_refused_at_the_node_of_the_expert_that_mends_it(
     assert server.pictures(prompt(small_experts, latent_experts, "skin"))
 
 
-def test_a_negative_that_a_part_of_a_run_needs_is_asked_for_at_its_expert(server, small_experts):
-    """Of an expert with a window, what it needs is known when the noise levels are; a run from the highest tells."""
-    wrong = product(small_experts, second=expert("skin", null=None, end=0.9, experts=["first", 0]))
-    wrong["sample"]["inputs"]["denoise"] = 0.99
-    (told,) = result_of(page_events(server, [wrong], "mcdm.refusal", "execution_error"), "a failure of a run")
-    assert told["node"] == "second"
-    assert told["text"].startswith("Expert 2 (small skin) needs a negative, ")
-
-
 def test_a_negative_of_product_as_model_is_the_samplers(server, small_experts):
     changes = {
         "first": node("MCDM_ProductModel", model=["hair", 0], reliability=1.0, experts=["second", 0]),
@@ -248,10 +239,6 @@ def test_a_negative_of_product_as_model_is_the_samplers(server, small_experts):
 
 SPARE = expert("hair", condition=None)
 """At fault in its weight, and nothing takes it."""
-
-
-def test_a_spare_expert_at_fault_refuses_nothing(server, small_experts):
-    assert server.pictures(product(small_experts, seed=51, spare=SPARE))
 
 
 @pytest.mark.parametrize("beside", [{"spare": SPARE}, {"first": SPARE}], ids=["spare", "in the chain"])
@@ -295,23 +282,3 @@ def test_an_expert_of_an_output_that_is_not_asked_for_marks_nothing(server, smal
             server.request("/prompt", {"prompt": prompt, "partial_execution_targets": targets})
         of = json.loads(error.value.read())["node_errors"]
         assert {key for key in of if of[key]["errors"]} == marked
-
-
-def test_a_window_that_the_sampling_may_not_reach_is_left_to_the_run(server, small_experts):
-    changes = {"first": expert("hair", start=0.6), "second": expert("skin", start=0.7, experts=["first", 0])}
-    part = product(small_experts, **changes)
-    assert server.refusal(part)[0] == 400
-    part["sample"]["inputs"]["denoise"] = 0.3
-    assert server.pictures(part)
-
-
-def test_a_refusal_while_running_names_the_reason_and_the_next_run_is_good(server, small_experts):
-    small = node("MCDM_EmptyLatent", encoder=["hair", 1], batch_size=1)
-    larger = node(
-        "LatentUpscale", samples=["small", 0], upscale_method="bilinear", width=512, height=512, crop="disabled"
-    )
-    entry = server.wait(server.queue(product(small_experts, seed=31, small=small, latent=larger)))
-    (error,) = [data for kind, data in entry["status"]["messages"] if kind == "execution_error"]
-    said = "Wrong latent for expert 1 (small hair): The expert small hair expects a latent of 32×32 pixels"
-    assert said in error["exception_message"]
-    assert server.pictures(product(small_experts, seed=32))

@@ -342,13 +342,6 @@ def test_what_is_missing_there(cluster, refused, base):
     refused(prompt, "worker one refuses: CheckpointLoaderSimple: .*only_here.safetensors.* not in")
 
 
-def test_a_node_that_is_missing_there(cluster, refused, monkeypatch):
-    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "OnlyHere", nodes.NODE_CLASS_MAPPINGS["CheckpointLoaderSimple"])
-    prompt = on_worker(checkpoints(), cluster.address, "one", ("9",))
-    prompt["2"]["class_type"] = "OnlyHere"
-    refused(prompt, "worker one refuses: Expected the node OnlyHere")
-
-
 def test_another_size(cluster, refused):
     """What only the worker can know."""
     prompt = on_worker(small(), cluster.address, "one", ("8", "9"))
@@ -365,10 +358,6 @@ def test_other_channels(cluster, runner, sample):
 def test_other_versions(cluster, refused, monkeypatch):
     monkeypatch.setattr(comfyui_version, "__version__", "0.1.2")
     refused(on_worker(small(), cluster.address, "one", ("9",)), r"Expected ComfyUI 0\.1\.2 on the worker one.*install")
-
-
-def test_no_such_worker(cluster, refused):
-    refused(on_worker(small(), cluster.address, "three", ("9",)), "a worker three .* found none; start")
 
 
 def test_another_cluster(cluster, refused):
