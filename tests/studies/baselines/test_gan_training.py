@@ -1,17 +1,14 @@
 """Training of the GAN."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from mcdm_core.expert.condition import Condition
 from mcdm_core.training.data.sources import MapConditions, PictureSet
 from studies.baselines import load_gan
 from studies.baselines.adversaries import Adversaries
-from studies.baselines.config import GanTrainingConfig, load_gan_config
+from studies.baselines.config import load_gan_config
 from studies.baselines.training import GanTrainer, train_gan
 from studies.cli import main
 from studies.training.sets import PictureSets
@@ -153,16 +150,6 @@ def test_runs_are_not_begun_twice_nor_from_a_file(config, tmp_path):
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_losses_that_are_not_finite_stop_the_run(config, source, tmp_path):
-    class Broken:
-        def batch(self, modality, size, rng):
-            x0, condition = source.batch(modality, size, rng)
-            return x0 * float("nan"), Condition(maps=condition.maps)
-
-    with pytest.raises(RuntimeError, match="diverged at step 1"):
-        GanTrainer(load_gan_config(config), Broken(), source, tmp_path).run()
-
-
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -172,20 +159,16 @@ def test_losses_that_are_not_finite_stop_the_run(config, source, tmp_path):
             r"and modalities \['hair', 'sketch'\]; correct",
         ),
         ('["hair", "skin"]', '["skin", "hair"]', r"the maps \['hair', 'skin'\] of drawn faces, in this order, and"),
-        ('["hair", "skin"]', '["hair"]', r"in this order, and .* modalities \['hair'\]; correct them"),
         (
             "seed = 31",
             "seed = 18",
             r"seeds 11 to 18, the last 2 .* \[data.sets.skin\] begins at 18; move its seed to 19",
         ),
         ('kind = "faces"', 'kind = "animals"', "has kind 'animals'"),
-        ("[data.sets.skin]", "[data.sets.sketch]", "give each a set, or none"),
-        ("seed = 31", "seeds = 31", r"\[data.sets.skin\] has unknown names \['seeds'\]"),
         ("count = 6", 'count = 6\ntrained = ["sketch"]', "'sketch' isn't; add it to modalities"),
         ("noise_dim = 4", "noise_dim = 4\nmap_channels = 1", "set map_channels = 2"),
         ("[8, 8, 8, 8]", "[8, 8, 8]", "this generator makes 32"),
         ("scales = 2", "scale = 2", r"\[gan\] of gan.toml has unknown names"),
-        ("hidden = 4", "hide = 4", r"\[gan.generator\] of gan.toml has unknown names"),
         ("scales = 2", "scales = 5", "sees 1 to 4 scales"),
         ("hidden = 4", "hidden = -4", "positive integer"),
     ],
@@ -194,15 +177,3 @@ def test_wrong_configurations_are_refused(config, old, new, message):
     config.write_text(CONFIG.replace(old, new), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         load_gan_config(config)
-
-
-def test_a_section_that_is_no_table_is_refused(config):
-    config.write_text('name = "gan"\ngan = 3\n', encoding="utf-8")
-    with pytest.raises(ValueError, match=r"Expected \[gan\] of gan\.toml to be a table and got 3"):
-        load_gan_config(config)
-
-
-def test_the_tables_configuration_can_be_read():
-    config = load_gan_config(Path(__file__).resolve().parents[3] / "studies" / "configs" / "tables" / "gan.toml")
-    assert isinstance(config, GanTrainingConfig)
-    assert config.data.sets.keys() == {"hair", "skin"}

@@ -55,15 +55,6 @@ def test_one_map_does_not_give_the_other_away(shared, other):
     assert mean_iou(pairs, other) <= 0.75
 
 
-def test_a_seed_always_draws_the_same_face():
-    first, again, other = face_of(5), face_of(5), face_of(6)
-    assert first == again
-    assert first != other
-    one, two = (render_face(face, ("hair", "skin")) for face in (first, again))
-    assert np.array_equal(one.image, two.image)
-    assert all(np.array_equal(one.maps[name], two.maps[name]) for name in ("hair", "skin"))
-
-
 def test_the_order_of_maps_changes_nothing():
     both = render_face(face_of(3), ("hair", "skin"))
     assert both.image.shape == (64, 64, 3)

@@ -17,7 +17,7 @@ from studies.evaluation import sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig
 from studies.evaluation.kinds import open_held_out
 from studies.evaluation.methods import Choice
-from studies.evaluation.sampling import draw_samples, sample_key
+from studies.evaluation.sampling import draw_samples
 
 from ...support.evaluations import InProcess, images_of, write_small
 
@@ -132,19 +132,3 @@ def test_experts_choose_by_what_their_runs_asked_anyway(draw, experts):
     expected = torch.stack([pictures[candidate][i] for i, candidate in enumerate(best)])
     assert np.array_equal(samples.images, images_of(expected))
     assert samples.rows.tolist() == [3 * ROWS] * 3
-
-
-def test_methods_name_samples_of_their_own_and_what_is_off_names_none(experts):
-    settings = [
-        PLAIN,
-        replace(PLAIN, choose=Choice()),
-        replace(PLAIN, choose=Choice(of=3)),
-        replace(PLAIN, logic=Logic()),
-        replace(PLAIN, logic=Logic(operation="or")),
-        replace(PLAIN, logic=Logic(sharpness=0.03)),
-        replace(PLAIN, logic=Logic(priors=(1.0, 2.0))),
-        replace(PLAIN, together=4),
-        replace(PLAIN, candidate=1),
-    ]
-    keys = [sample_key(setting, FACES, experts) for setting in settings]
-    assert len(set(keys)) == len(keys)

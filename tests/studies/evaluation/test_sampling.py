@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from mcdm_core import Term, load_expert, sample_product
+from mcdm_core.product.methods.logic import Logic
 from studies.baselines import Generator, GeneratorConfig, save_gan
 from studies.evaluation import jobs, sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig
 from studies.evaluation.drawing import condition_of
 from studies.evaluation.kinds import open_held_out
+from studies.evaluation.methods import Choice
 from studies.evaluation.sampling import draw_samples, sample_key
 
 from ...support.evaluations import InProcess, images_of, write_small
@@ -20,6 +22,11 @@ from ...support.tiny_runs import write_folder
 FACES = DataConfig("faces", seed=23_000_000, count=3)
 HAIR, SKIN = TermConfig("hair", ("hair",), weight=2.0), TermConfig("skin", ("skin",), weight=3.0, reliability=2.0)
 UNITED = Setting("united", (HAIR, SKIN), steps=2)
+METHODS = (
+    *({"choose": Choice()}, {"choose": Choice(of=3)}, {"together": 4}, {"candidate": 1}),
+    *({"logic": Logic()}, {"logic": Logic(operation="or")}, {"logic": Logic(priors=(1.0, 2.0))}),
+)
+ADDED = ({"lora": ("both",)}, {"lora": ("both",), "strength": 0.5}, {"mask": "hair"}, {"mask": "not hair"})
 
 
 @pytest.fixture
@@ -152,6 +159,8 @@ def test_what_decides_the_pictures_names_them(experts, tmp_path):
             (replace(UNITED, eta=0.5), FACES, experts),
             (replace(UNITED, rule="own-null"), FACES, experts),
             (replace(UNITED, autocast=True), FACES, experts),
+            *((replace(UNITED, **method), FACES, experts) for method in METHODS),
+            *((replace(UNITED, terms=(replace(HAIR, **added), SKIN)), FACES, experts) for added in ADDED),
             (UNITED, replace(FACES, seed=1), experts),
             (UNITED, replace(FACES, spread=1.5), experts),
             (UNITED, replace(FACES, leading={"hair_color": "red"}), experts),

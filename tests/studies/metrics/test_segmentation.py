@@ -49,15 +49,7 @@ def test_mean_over_classes_counts_those_that_either_map_has():
     assert mean_f1(parsed == classes, labels == classes) == pytest.approx((2 / 3 + 4 / 5) / 2)
     beside = np.array([[0, 1, 1, 2]])  # a class that only one map has counts, and is missed
     assert mean_iou(beside == classes, labels == classes) == pytest.approx((1 / 2 + 1 / 3 + 0) / 3)
-
-
-def test_maps_of_several_classes_are_averaged_as_each_alone():
-    rng = np.random.default_rng(0)
-    predicted, truth = rng.random((2, 4, 8, 8)) < 0.4
-    pairs = list(zip(predicted, truth, strict=True))
-    assert mean_iou(predicted, truth) == pytest.approx(np.mean([intersection_over_union(*pair) for pair in pairs]))
-    assert mean_f1(predicted, truth) == pytest.approx(np.mean([f1_score(*pair) for pair in pairs]))
-    assert mean_iou(truth, truth) == mean_iou(np.zeros_like(truth), np.zeros_like(truth)) == 1
+    assert mean_iou(nothing := np.zeros((2, 4, 4), dtype=bool), nothing) == 1
 
 
 @pytest.mark.parametrize("measure", [mean_iou, mean_f1])

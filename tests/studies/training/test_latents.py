@@ -1,6 +1,5 @@
 """Training on latents of drawings."""
 
-import signal
 from functools import partial
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from mcdm_core import load_expert
 from mcdm_core.checkpoints.autoencoders import load_autoencoder, save_autoencoder
@@ -18,7 +16,6 @@ from mcdm_core.training.config import DataConfig, load_config
 from mcdm_core.training.data.latents import LatentSpace
 from mcdm_core.training.expert.checks import check_config
 from mcdm_core.training.expert.run import condition_spec
-from mcdm_core.training.expert.trainer import Trainer
 from mcdm_core.training.kinds import kind_named
 from studies.cli import train
 from studies.data.faces import Frequencies, draw_face, render_face
@@ -78,24 +75,6 @@ def test_a_run_writes_a_network_of_latents_and_looks_at_it_through_the_vae(confi
     assert expert.metadata["card"]["data"] == "5 faces, seed 11, leading {}; 4 animals, seed 31"
     grid = Image.open(tmp_path / "runs" / "start" / "samples_000004.png")
     assert grid.size == (8 + 3 * 136, 42 + 2 * 136)
-
-
-@pytest.mark.long
-def test_a_resumed_run_equals_an_uninterrupted_one(config, tmp_path, monkeypatch):
-    whole = load_file(train(config, tmp_path / "whole"))
-    finish = Trainer.finish_step
-
-    def finish_and_interrupt(trainer):
-        finish(trainer)
-        if trainer.step == 2:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(Trainer, "finish_step", finish_and_interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "runs")
-    monkeypatch.undo()
-    resumed = load_file(train(config, tmp_path / "runs", "state"))
-    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
 
 
 def test_a_state_does_not_go_on_with_another_vae(config, tmp_path):

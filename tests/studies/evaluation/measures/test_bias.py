@@ -72,12 +72,6 @@ def test_errors_grow_along_each_sweep_and_the_ode_errs_more(study):
     assert all(a > b for a, b in zip(ode[1:], sde[1:], strict=True))
 
 
-def test_contradictions_of_equally_certain_experts_cancel():
-    pair = GaussianPair((-2, 2), (0.3, 0.3))
-    for moments in (product_moments, ode_moments, sde_moments):
-        assert moments(*pair.factors()).mean == pytest.approx(0, abs=1e-9)
-
-
 def test_intervals_hold_the_moments():
     estimate = Estimate.of(torch.randn(2000, generator=torch.Generator().manual_seed(1)).numpy())
     assert estimate.mean.low < 0 < estimate.mean.high

@@ -19,7 +19,7 @@ from studies.evaluation.color_pairs import ColorPairs, measure_bleeding
 from studies.evaluation.config import DataConfig, Setting, TermConfig
 from studies.evaluation.drawing import start_noise, terms_of
 from studies.evaluation.kinds import open_held_out
-from studies.evaluation.sampling import draw_samples, sample_key
+from studies.evaluation.sampling import draw_samples
 
 from ....support.evaluations import InProcess, write_small_latent, write_small_vae
 
@@ -137,18 +137,6 @@ def test_two_loras_of_a_term_act_on_one_network(files):
     ]
     assert torch.allclose(weights[2] - weights[0], 2 * (weights[1] - weights[0]), atol=1e-6)
     assert torch.allclose(weights[3], weights[1], atol=1e-6)
-
-
-def test_what_was_added_decides_the_samples_and_its_absence_nothing(files):
-    bare = replace(HAIR, lora=())
-    settings = [
-        PAIR,
-        replace(PAIR, terms=(bare, GROUND)),
-        replace(PAIR, terms=(replace(HAIR, strength=0.5), GROUND)),
-        replace(PAIR, terms=(replace(HAIR, mask="hair"), GROUND)),
-        replace(PAIR, terms=(replace(HAIR, mask="not hair"), GROUND)),
-    ]
-    assert len({sample_key(setting, DATA, files) for setting in settings}) == len(settings)
 
 
 def test_samples_are_those_of_the_settings(files, tmp_path):

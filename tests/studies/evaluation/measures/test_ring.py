@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from studies.data.animals import ANIMALS, TRAINING_DRAWINGS, colors_of, draw_animal, stand_before
+from studies.data.animals import TRAINING_DRAWINGS, draw_animal, stand_before
 from studies.data.landscapes import render_landscape
 from studies.evaluation.ring import ring_share
 from studies.evaluation.scenes import held_out_scene, render_scene
@@ -49,12 +49,3 @@ def test_blends_of_two_colours_are_no_ring():
 def test_without_an_animal_there_is_no_band():
     scene = held_out_scene(FIRST)
     assert np.isnan(ring_share(np.full((SIZE, SIZE, 3), (255, 0, 255), np.uint8), scene.animal, scene.landscape))
-
-
-@pytest.mark.parametrize("name", ANIMALS)
-def test_an_animal_has_some_colours(name):
-    colors = colors_of(name)
-    assert colors.shape[1] == 3
-    assert 5 < len(colors) < 80
-    assert colors.min() >= 0
-    assert colors.max() <= 255
