@@ -10,6 +10,7 @@ from mcdm_core.product.methods.logic import Logic
 from studies.evaluation.config import Setting, TermConfig, load_evaluation
 from studies.evaluation.methods import Choice
 
+CONFIGS = Path(__file__).parents[3] / "studies" / "configs" / "evaluate"
 HAIR, SKIN, LENT = (
     TermConfig("hair", ("hair",), weight=2.0),
     TermConfig("skin", ("skin",), weight=3.0),
@@ -46,6 +47,15 @@ def load(tmp_path):
         return load_evaluation(path, *limits)
 
     return load_text
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_configurations_of_the_repository_load(path):
+    config = load_evaluation(path)
+    assert config.title
+    rows = [row.label for setting in config.settings for row in setting.rows()]
+    assert len(set(rows)) == len(rows)
+    assert all(setting.count <= config.data.count for setting in config.settings)
 
 
 def test_sections_are_read(load, tmp_path):
