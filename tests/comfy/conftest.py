@@ -55,7 +55,10 @@ def pytest_addoption(parser):
 
 
 class FileWithoutComfyUI(pytest.File):
-    """A file of tests where there is no ComfyUI: it isn't imported, and counts as one test, which is skipped."""
+    """A file of tests where there is no ComfyUI: it isn't imported, and counts as one short test, which is skipped.
+
+    A test in it that is asked for by its id isn't found.
+    """
 
     def collect(self):
         every_test = pytest.Function.from_parent(self, name="every test", callobj=lambda: None)
@@ -80,8 +83,8 @@ def load_pack(comfyui: Path, config: pytest.Config) -> None:
     """
     # The repository's nodes/ would hide ComfyUI's module of that name, and tests/comfy its package comfy.
     inside = [entry for entry in sys.path if ROOT in (Path(entry).resolve(), *Path(entry).resolve().parents)]
-    sys.path[:] = [str(comfyui), *(entry for entry in sys.path if entry not in inside or "site-packages" in entry)]
-    base = tempfile.TemporaryDirectory(prefix="comfyui-base-")
+    sys.path[:] = [str(comfyui), *sorted(sys.path, key=lambda entry: entry in inside and "site-packages" not in entry)]
+    base = tempfile.TemporaryDirectory(prefix="comfyui-base-", ignore_cleanup_errors=True)
     config.add_cleanup(base.cleanup)
     for name in ("models/mcdm", "input", "output", "custom_nodes"):
         (Path(base.name) / name).mkdir(parents=True)

@@ -10,7 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....mcdm_core.product.evaluation import Evaluation
-from ..chain.expert_chain import LABELS, Conds, Experts
+from ..chain.expert_chain import Conds, Experts
 from .noise_levels import FormOf
 
 POSITIVE, NEGATIVE = "positive", "negative"
@@ -36,7 +36,8 @@ def conditionings_on(experts: Experts, patcher: ModelPatcher) -> dict[str, list]
     conditionings: dict[str, list] = {}
     for index, expert in enumerate(experts):
         if expert.model is patcher:
-            conditionings |= {_name(LABELS[name], index): given for name, given in expert.conditionings.items()}
+            given = {POSITIVE: expert.condition, NEGATIVE: expert.null}
+            conditionings |= {_name(role, index): value for role, value in given.items() if value is not None}
     return conditionings
 
 

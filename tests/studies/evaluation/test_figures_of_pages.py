@@ -209,8 +209,8 @@ SENTENCES = {
         f"there in {one_after_other('hair', 'all right').partition(' [')[0]} or "
         f"{one_after_other('background', 'all right').partition(' [')[0]}, by order",
         CLEANLY,
-        f"On {fitting(SDXL_LORAS)} ([simulated]) one SDXL checkpoint with two LoRAs fits; two checkpoints move up to "
-        f"{moved_dynamically()} a step there, and fit on {fitting(SDXLS)}",
+        f"On {fitting(SDXL_LORAS)} ([simulated], batch 1) one SDXL checkpoint with two LoRAs fits; two checkpoints "
+        f"move up to {moved_dynamically()} a step there, and fit on {fitting(SDXLS)}",
         f"two SDXL checkpoints take {taken(SDXLS)}",
         "one network's product of two maps is nearer drawn faces than that network given both at once "
         f"({distance(f'{ONE} product, w = 1')} and {distance(f'{ONE} both maps at once, w = 1')}; features of our own, "
