@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -14,16 +14,10 @@ from .expert_chain import Experts
 _LONGEST_TITLE = 80  # letters of a title in a message, and in pictures
 
 
-def shown_names(experts: Experts, nodes: Mapping[str, Any] | None = None) -> list[str]:
-    """For each expert the title of its node, if the user gave it one that no other has; else its name in messages.
-
-    Args:
-        experts: The chain.
-        nodes: The prompt's nodes in API format, by their ids; those of the prompt that runs if None.
-    """
-    if nodes is None:
-        running = running_prompt()
-        nodes = running.nodes if running is not None else {}
+def shown_names(experts: Experts) -> list[str]:
+    """For each expert the title of its node, if the user gave it one that no other has; else its name in messages."""
+    running = running_prompt()
+    nodes = running.nodes if running is not None else {}
     found = [nodes.get(expert.node or "") for expert in experts]
     titles = [title_of(node) if node is not None else "" for node in found]
     return [title or expert.label for title, expert in zip(telling(titles), experts, strict=True)]

@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.fixture
-def names(host, load, chain):
+def names(host, load, chain, monkeypatch):
     def of(*titles):
         experts = chain(load("hair"), load("skin"))
         experts = tuple(replace(expert, node=str(place)) for place, expert in enumerate(experts))
@@ -14,7 +14,10 @@ def names(host, load, chain):
             str(place): {"class_type": "MCDM_Expert", "inputs": {}, "_meta": {"title": title}}
             for place, title in enumerate(titles)
         }
-        return host.chain.titles.shown_names(experts, nodes)
+        page = host.comfyui.page
+        running = page.RunningPrompt("prompt", "0", nodes, page.Page(None, None))
+        monkeypatch.setattr(host.chain.titles, "running_prompt", lambda: running)
+        return host.chain.titles.shown_names(experts)
 
     return of
 
