@@ -10,7 +10,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .comfyui import enter
@@ -53,7 +52,9 @@ def main() -> int:
         sys.stdout.flush()
         rows.append([name, batch, need.networks, need.of_pass, *map(str, outcomes)])
     if options.csv:
-        _write_csv(options.csv, rows)
+        from .report import write_rows
+
+        write_rows(options.csv, rows)
     return 0
 
 
@@ -76,12 +77,6 @@ def _outcomes(cards: Cards, name: str, batch: int, need: Need, sizes: list[int])
 def _line(name: str, batch: int, need: Need, outcomes: list[Outcome]) -> str:
     cells = " | ".join(map(str, outcomes))
     return f"| {name} | {batch} | {need.networks:.2f} | {need.of_pass:.2f} | {cells} |"
-
-
-def _write_csv(path: Path, rows: list[list[object]]) -> None:
-    from mcdm_core.system.formats import csv_bytes, write_bytes
-
-    write_bytes(path, csv_bytes(rows))
 
 
 def _parser() -> argparse.ArgumentParser:

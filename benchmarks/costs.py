@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mcdm_core.system.formats import csv_bytes, write_bytes
-
-from .report import CLOCKS, figure_text
+from .report import CLOCKS, figure_text, write_rows
 
 if TYPE_CHECKING:
     from .intervals import Interval
@@ -44,4 +42,4 @@ def write_csv(path: Path, costs: Iterable[Cost]) -> None:
     for cost in costs:
         clocks = zip(CLOCKS, cost.times, strict=True)
         rows += [[cost.name, cost.rows, cost.rows_ratio, clock, *figure] for clock, figure in clocks]
-    write_bytes(path, csv_bytes(rows))
+    write_rows(path, rows)

@@ -135,9 +135,9 @@ def line_of(name: str, run: Run, asked: Asked, core: Asked) -> Line:
 
 def write_csv(path: Path, lines: list[Line]) -> None:
     """One row per line of the table."""
-    from mcdm_core.system.formats import csv_bytes, write_bytes
+    from .report import write_rows
 
-    write_bytes(path, csv_bytes([[*Line._fields], *lines]))
+    write_rows(path, [[*Line._fields], *lines])
 
 
 if __name__ == "__main__":

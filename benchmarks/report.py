@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcdm_core.system.formats import csv_bytes, write_bytes
+from mcdm_core.system.formats import write_bytes
 
 if TYPE_CHECKING:
     from .cases import Result
@@ -41,7 +43,14 @@ def write_csv(path: Path, results: Iterable[Result]) -> None:
             [result.name, result.unit, clock if len(result.figures) > 1 else "", *figure]
             for clock, figure in zip(CLOCKS, result.figures, strict=False)
         ]
-    write_bytes(path, csv_bytes(rows))
+    write_rows(path, rows)
+
+
+def write_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Rows, including the header, as CSV in UTF-8."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_bytes(path, text.getvalue().encode())
 
 
 def figure_text(figure: Interval) -> str:

@@ -1,6 +1,8 @@
-"""Folders of results: their names, and files that belong together."""
+"""Results: the names of their folders, files that belong together, and tables as CSV."""
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,3 +27,10 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
             file = stack.enter_context(writing(path))
             file.write(content)
             file.flush()
+
+
+def csv_bytes(rows: Iterable[Sequence[object]], end: str = "\n") -> bytes:
+    """Rows, including the header, as CSV in UTF-8, each ending in `end`."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator=end).writerows(rows)
+    return text.getvalue().encode()

@@ -1,9 +1,7 @@
 """Writes files of each format, all through `writer`."""
 
-import csv
-import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,13 +22,6 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write UTF-8 with the line ends of `text`, on Windows too; as `writing`."""
     write_bytes(path, text.encode())
-
-
-def csv_bytes(rows: Iterable[Sequence[object]], end: str = "\n") -> bytes:
-    """Rows, including the header, as CSV in UTF-8, each ending in `end`."""
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator=end).writerows(rows)
-    return text.getvalue().encode()
 
 
 def write_tensors(path: str | os.PathLike, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:

@@ -23,10 +23,9 @@ from mcdm_core.pictures.grid import stacked
 from mcdm_core.pictures.plots import Panel, plot_lines
 from mcdm_core.product.term import Term
 from mcdm_core.sampling import sample_product
-from mcdm_core.system.formats import csv_bytes
 from mcdm_core.system.writer import make_folder
 
-from ..files import check_folder_name, write_files
+from ..files import check_folder_name, csv_bytes, write_files
 from ..gaussian import Moments, gaussian_expert, label, ode_moments, product_moments, sde_moments
 from ..metrics.bootstrap import Figure, bootstrap_interval
 

@@ -11,10 +11,9 @@ from PIL import Image
 
 from mcdm_core.pictures import labelled_grid
 from mcdm_core.pictures.files import encoded
-from mcdm_core.system.formats import csv_bytes
 from mcdm_core.system.writer import make_folder
 
-from ..files import write_files
+from ..files import csv_bytes, write_files
 from .comparison import differences_table
 from .config import NOTHING, EvaluationConfig
 from .held_out import SIZE, HeldOut, Tile
