@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ...mcdm_core.product.forms import align_levels
 from ..host.chain.expert_chain import ExpertInput, Experts
-from ..host.evaluation.noise_levels import FormOf, align_levels
+from ..host.evaluation.noise_levels import FormOf
 from ..host.evaluation.requests import ModelPoint, Request
 from ..host.run.prepared import RunInputs
 from . import cluster

@@ -36,6 +36,7 @@ LAYERS = {
         "evaluate": 6,
         "methods": 5,
         "term_networks": 5,
+        "forms": 5,
         "evaluation": 4,
         "plan": 3,
         "spaces": 3,

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ....mcdm_core.distil.product import quieted
 from ....mcdm_core.distil.roles import Within
-from ..evaluation.noise_levels import form_of, from_unbounded
+from ....mcdm_core.product.forms import from_unbounded
+from ..evaluation.noise_levels import form_of
 from ..run.guider import ProductGuider
 
 _LOGGER = logging.getLogger(__package__.removesuffix(".nodes.host.distil"))  # the whole pack's

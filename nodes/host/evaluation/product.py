@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ....mcdm_core.product.evaluate import evaluate
 from ....mcdm_core.product.evaluation import Evaluation, NoiseLevel, Point
+from ....mcdm_core.product.forms import align
 from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.plan import Asked, Plan, Predictions
 from ....mcdm_core.product.plans.planner import Planner
@@ -23,7 +24,7 @@ from ..spaces.joint_sample import JointState
 from ..spaces.refusals import check_guidance
 from .cfg_hooks import CfgHooks, Own
 from .networks import NetworksOfRun
-from .noise_levels import FormOf, align
+from .noise_levels import FormOf
 from .requests import NEGATIVE, POSITIVE, ROLES, ModelPoint, Observer, Workers
 
 

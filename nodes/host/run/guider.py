@@ -14,6 +14,7 @@ from comfy.patcher_extension import WrappersMP, add_wrapper_with_key, get_all_wr
 from torch import Tensor
 
 from ....mcdm_core.diffusion.schedule import levels_of
+from ....mcdm_core.product.forms import align_levels
 from ....mcdm_core.product.methods.lift_scores import LiftScores
 from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.rules.eq10 import EQ10
@@ -24,7 +25,7 @@ from ..chain.expert_chain import Conds, Experts
 from ..comfyui.latents import pack, parts_of, without_time_axis
 from ..comfyui.page import refusals_at_experts
 from ..evaluation.networks import NetworksOfRun
-from ..evaluation.noise_levels import align_levels, form_of
+from ..evaluation.noise_levels import form_of
 from ..evaluation.product import ProductOfRun
 from ..evaluation.requests import Observer, conditionings_on, conds_of
 from ..spaces.joint_sample import Drawn, JointState, drawn_of

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ....mcdm_core.product.forms import Form
 from ....mcdm_core.sampling.types import Callback
-from ..evaluation.noise_levels import Form, form_of
+from ..evaluation.noise_levels import form_of
 
 Options = ParamSpec("Options")
 StepReport = Callable[[dict], None]

@@ -96,7 +96,7 @@ def test_levels_of_flows_and_noise_predictors_meet(host):
 
     x0, n = torch.full((1, 4, 2, 2), 0.5), torch.full((1, 4, 2, 2), -0.25)
     flow, eps = (host.evaluation.noise_levels.form_of(kind(), x0.shape) for kind in (Flow, Eps))
-    align, at = host.evaluation.noise_levels.align, host.evaluation.noise_levels.NoiseLevel
+    align, at = host.evaluation.product.align, host.evaluation.product.NoiseLevel
     s = torch.tensor([0.75])
     x, sigma = align(0.25 * x0 + 0.75 * n, s, at(0.75), flow, eps)
     torch.testing.assert_close(sigma, torch.tensor([3.0]))
@@ -107,20 +107,6 @@ def test_levels_of_flows_and_noise_predictors_meet(host):
     pure, highest = align(n, torch.tensor([1.0]), at(1.0), flow, eps)
     assert highest.item() == pytest.approx(eps.sigma_max)
     torch.testing.assert_close(pure, n * math.hypot(1, eps.sigma_max))
-
-
-def test_levels_of_a_run_are_those_that_networks_are_asked_at(host):
-    """To the bit, also where some lie beyond the expert's schedule: networks look for their own among the run's."""
-    align, align_levels, form, at = (
-        getattr(host.evaluation.noise_levels, name) for name in ("align", "align_levels", "Form", "NoiseLevel")
-    )
-    flows = form(True, 1.0, 0.001, 1.0), form(True, 1.0, 0.003, 1.0), form(True, 8.0, 0.001, 1.0)
-    sigmas = torch.tensor([1.0, 0.9, 0.37, 0.002, 1e-4, 0.0])
-    for reference in (*flows, form(False, 1.0, 0.03, 14.6)):
-        for expert in flows:
-            asked = [align(torch.zeros(1, 1), s[None], at(s), reference, expert)[1] for s in sigmas[:-1]]
-            assert torch.equal(align_levels(sigmas, reference, expert), torch.cat([*asked, torch.zeros(1)]))
-    assert torch.equal(align_levels(sigmas, flows[0], flows[1])[:3], sigmas[:3])
 
 
 def test_the_pixel_space_vae_keeps_every_level(load):
