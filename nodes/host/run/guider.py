@@ -156,7 +156,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         run: Callable[..., Tensor] = super().outer_sample
         shared = get_all_wrappers(WrappersMP.OUTER_SAMPLE, self.model_options, is_model_options=True)
         for other in models.others:
-            run = within_wrappers(run, other.guider, shared, " and ".join(models.names[other.patcher]))
+            run = within_wrappers(run, other.guider, shared, models.names[other.patcher])
         with self._wrapper(WrappersMP.PREPARE_SAMPLING, models.load) if models.others else nullcontext():
             return run(noise, *args, **kwargs)
 

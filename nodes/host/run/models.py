@@ -52,9 +52,10 @@ class ModelsOfRun:
     def __init__(self, experts: Experts, spaces: RunSpaces, ending: ExitStack):
         self.experts = experts
         self.spaces = spaces
-        self.names: dict[ModelPatcher, list[str]] = {}
+        self.names: dict[ModelPatcher, str] = {}
         for expert in experts:
-            self.names.setdefault(expert.model, []).append(expert.label)
+            known = self.names.get(expert.model)
+            self.names[expert.model] = f"{known} and {expert.label}" if known else expert.label
         self._reference = experts[0].model
         elsewhere = {expert.model for expert in experts if expert.workers is not None}
         self.devices = Devices([each for each in self.names if each is self._reference or each not in elsewhere])
@@ -167,7 +168,7 @@ class ModelsOfRun:
         return [*passengers, *self.spaces.vaes], needs
 
     def _summary(self, clones: Sequence[ModelPatcher], apart: int) -> str:
-        experts = " and ".join(name for patcher in clones for name in self.names[patcher])
+        experts = " and ".join(self.names[patcher] for patcher in clones)
         text = f"{experts}: {_megabytes(clones[0].model_size())}"
         return f"{text} and {_megabytes(apart)} for what differs" if apart else text
 

@@ -6,7 +6,6 @@ Adapters are LoRAs and the like, on one network.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import comfy.ops
 import comfy.utils
@@ -26,30 +25,17 @@ from .differences import (
     same_patches,
     without_injections,
 )
-from .low_rank import LowRank
+from .low_rank import Addition, LowRank
 from .patched_pass import Patch, PatchedPass
+from .row_adapters import RowAdapters
 
-Addition = LowRank | PatchedPass
 Patches = dict[str, list[Patch]]
 
 _COMPILED = "torch.compile"  # ComfyUI's key of the wrapper that puts compiled modules in
 
 
-@dataclass(frozen=True, eq=False)
-class AdapterGroup:
-    """MODELs of one network that differ in adapters alone.
-
-    Attributes:
-        base: Has only the patches that are common to all; an expert's own MODEL, or one that they were cloned from.
-        additions: The other patches of each MODEL, by the names of the layers.
-    """
-
-    base: ModelPatcher
-    additions: dict[ModelPatcher, dict[str, Addition]]
-
-
-def adapter_groups(experts: Experts) -> list[AdapterGroup]:
-    """The groups of at least two MODELs, in the order of the chain.
+def adapter_groups(experts: Experts) -> list[RowAdapters]:
+    """The groups of at least two MODELs of one network, in the order of the chain.
 
     The weights of all other MODELs are exchanged.
     """
@@ -100,7 +86,7 @@ def _differ_in_patches(first: ModelPatcher, second: ModelPatcher) -> bool:
     return same_casts and same_but_for_patches(first, second) and same_options(first, second)
 
 
-def _group(patchers: list[ModelPatcher]) -> AdapterGroup | None:
+def _group(patchers: list[ModelPatcher]) -> RowAdapters | None:
     """The group of the MODELs whose adapters can be added row by row; None where no adapter is left to add."""
     while True:
         common = _common(patchers)
@@ -110,7 +96,7 @@ def _group(patchers: list[ModelPatcher]) -> AdapterGroup | None:
             break
         patchers = list(additions)  # fewer MODELs may have more patches in common
     base = next((each for each in _candidates(patchers) if _has_only(each, common)), None)
-    return None if base is None or not any(additions.values()) else AdapterGroup(base, additions)
+    return None if base is None or not any(additions.values()) else RowAdapters(base, additions)
 
 
 def _common(patchers: Sequence[ModelPatcher]) -> Patches:

@@ -14,7 +14,6 @@ from comfy.model_patcher import ModelPatcher
 from ..comfyui.cores import drop_prefetched
 from ..comfyui.devices import copies_of
 from ..comfyui.network_calls import forget_prompts, undoing
-from .adapter_groups import AdapterGroup
 from .differences import memory_of_clones, same_objects
 from .exchange import SharedNetwork
 from .exchange_classic import ClassicNetwork
@@ -33,20 +32,20 @@ class SharedNetworks:
     Args:
         names: The MODELs of a run, with the names of their experts in messages. Of the MODELs of a network, the first
             or the base of its group is loaded.
-        groups: MODELs that differ in adapters alone, between which no weights are exchanged; those with copies are in
-            none.
+        adapters: Those of MODELs that differ in adapters alone, between which no weights are exchanged; MODELs with
+            copies have none.
     """
 
-    def __init__(self, names: dict[ModelPatcher, list[str]], groups: Sequence[AdapterGroup] = ()):
+    def __init__(self, names: dict[ModelPatcher, str], adapters: Sequence[RowAdapters] = ()):
         self._names = names
+        self._adapters = adapters
         self._copies: dict[ModelPatcher, list[ModelPatcher]] = {}
         self._of_copies: SharedNetworks | None = None
-        self._adapters = [RowAdapters(group) for group in groups]
         by_network: dict[int, dict[ModelPatcher, str]] = {}
-        for patcher, experts in names.items():
+        for patcher, name in names.items():
             clones = by_network.setdefault(id(patcher.model), {})
-            clones.setdefault(self._base_of(patcher), " and ".join(experts))
-            clones[patcher] = " and ".join(experts)
+            clones.setdefault(self._base_of(patcher), name)
+            clones[patcher] = name
         self._shared: dict[int, SharedNetwork] = {}
         for key, clones in by_network.items():
             kind = DynamicNetwork if next(iter(clones)).is_dynamic() else ClassicNetwork

@@ -18,7 +18,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ..comfyui.network_calls import NetworkCall, around_calls
-from .adapter_groups import AdapterGroup, Addition
+from .low_rank import Addition
 from .patched_pass import NotAddedError, tensors_in
 from .watched_layers import WatchedLayer, parents_of
 
@@ -78,19 +78,20 @@ class RowAdapters:
     again with another number of rows. A later pass that shows otherwise is given up, made in a dearer way, and logged.
 
     Args:
-        group: The MODELs.
+        base: The MODEL whose weights the network needs: it has only the patches that are common to all. An expert's
+            own, or one that they were cloned from.
+        additions: The other patches of each MODEL, by the names of the layers.
 
     Attributes:
-        base: The MODEL whose weights the network needs.
         patchers: The MODELs that are served, in the order of the chain.
         way: How they are served; None until a pass has shown it.
     """
 
-    def __init__(self, group: AdapterGroup):
-        self.base = group.base
-        self.patchers = tuple(group.additions)
+    def __init__(self, base: ModelPatcher, additions: dict[ModelPatcher, dict[str, Addition]]):
+        self.base = base
+        self.additions = additions
+        self.patchers = tuple(additions)
         self.way: Way | None = None
-        self._additions = group.additions
         self._layers: list[WatchedLayer] = []
         self._handles: list[Any] = []
         self._owners: _RowOwners | None = None
@@ -104,7 +105,7 @@ class RowAdapters:
     def nbytes(self) -> int:
         """Bytes that a run keeps beside the network."""
         dtype = self.base.get_model_object("manual_cast_dtype") or self.base.model_dtype()
-        apart = {patcher.patches_uuid: layers for patcher, layers in self._additions.items()}
+        apart = {patcher.patches_uuid: layers for patcher, layers in self.additions.items()}
         return sum(added.nbytes(dtype) for layers in apart.values() for added in layers.values())
 
     def asked_with(self, patcher: ModelPatcher) -> ModelPatcher:
@@ -189,7 +190,7 @@ class RowAdapters:
     def _attach(self) -> None:
         """Hook the layers; call it after the base is loaded, which may replace them."""
         by_layer: dict[str, dict[ModelPatcher, Addition]] = {}
-        for patcher, additions in self._additions.items():
+        for patcher, additions in self.additions.items():
             for path, addition in additions.items():
                 by_layer.setdefault(path, {})[patcher] = addition
         for path, additions in by_layer.items():

@@ -9,7 +9,7 @@ import comfy.utils
 from comfy.model_patcher import ModelPatcher
 from torch import nn
 
-from .adapter_groups import Addition
+from .low_rank import Addition
 
 
 class _Parameters(dict):
