@@ -49,11 +49,7 @@ class WorkersOfRun:
         self._name = uuid.uuid4().hex
 
     def begin(self, inputs: RunInputs, form_of: FormOf) -> None:
-        """Set up the run on the workers, which load their experts and make their conditions.
-
-        Args:
-            inputs: What ComfyUI gives the run.
-            form_of: Gives the forms of the run's MODELs.
+        """Set up the run on the workers, which load their experts and make their conditions, see `Workers.begin`.
 
         Raises:
             ValueError: If a worker refuses, or the latent has several parts.

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from ....mcdm_core import Condition, UNetConfig
 from ....mcdm_core.conditions import Encoder, EncoderKey
 
-_CONNECT = "connect an Encode … (Expert) node that has this expert's encoder"
+CONNECT = "connect an Encode … (Expert) node that has this expert's encoder"
+ENLARGES, FILLS_IN = (
+    ("enlarges a small picture", "connect Encode Low Resolution between its Encode … node and it."),
+    ("fills in a picture", "connect Encode Inpainting (Expert) between its Encode … node and it."),
+)
+"""What an expert does with a picture in its condition, and what to do where that has none."""
 
 
 class LatentSizeError(ValueError):
@@ -61,10 +66,10 @@ class ReadConditions:
         """
         driven = f"The expert {self._name} is driven by {self.key.driven_by} and got"
         if condition is None or made_for is None:
-            raise ValueError(f"{driven} a conditioning without one; {_CONNECT}.")
+            raise ValueError(f"{driven} a conditioning without one; {CONNECT}.")
         if made_for != self.key:
             raise ValueError(
-                f"{driven} a conditioning made for one driven by {self.key.describe(made_for)}; {_CONNECT}."
+                f"{driven} a conditioning made for one driven by {self.key.describe(made_for)}; {CONNECT}."
             )
         self._check_pictures(condition)
         self._check_text(condition)
@@ -72,16 +77,10 @@ class ReadConditions:
         return condition
 
     def _check_pictures(self, condition: Condition) -> None:
-        if self._config.low_res_channels and condition.low_res is None:
-            raise ValueError(
-                f"The expert {self._name} enlarges a small picture and got a conditioning without one; connect Encode "
-                "Low Resolution between its Encode … node and it."
-            )
-        if self._inpaint and condition.maps is None:
-            raise ValueError(
-                f"The expert {self._name} fills in a picture and got a conditioning without one; connect Encode "
-                "Inpainting (Expert) between its Encode … node and it."
-            )
+        lacks = self._config.low_res_channels and condition.low_res is None, self._inpaint and condition.maps is None
+        for (works, remedy), lacking in zip((ENLARGES, FILLS_IN), lacks, strict=True):
+            if lacking:
+                raise ValueError(f"The expert {self._name} {works} and got a conditioning without one; {remedy}")
 
     def _check_text(self, condition: Condition) -> None:
         """Check widths: ComfyUI's nodes may have mixed texts of several models, or nulls of several class experts."""
