@@ -1,4 +1,4 @@
-"""Grids of pictures under column titles, and pictures below each other."""
+"""Grids of pictures under column titles."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -72,20 +72,6 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
         else:
             lines.append(word)
     return "\n".join(lines)
-
-
-def stacked(parts: Sequence[Image.Image]) -> Image.Image:
-    """Pictures below each other, as wide as the first one.
-
-    Args:
-        parts: At least one; all of one width.
-    """
-    page = Image.new("RGB", (parts[0].width, sum(part.height for part in parts)), PAPER)
-    top = 0
-    for part in parts:
-        page.paste(part, (0, top))
-        top += part.height
-    return page
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,6 @@ from PIL import Image
 from mcdm_core.cli.values import seed
 from mcdm_core.diffusion.schedule import Schedule
 from mcdm_core.pictures.files import encoded
-from mcdm_core.pictures.grid import stacked
 from mcdm_core.pictures.plots import Panel, plot_lines
 from mcdm_core.product.term import Term
 from mcdm_core.sampling import sample_product
@@ -28,6 +27,7 @@ from mcdm_core.system.writer import make_folder
 from ..files import check_folder_name, csv_bytes, write_files
 from ..gaussian import Moments, gaussian_expert, label, ode_moments, product_moments, sde_moments
 from ..metrics.bootstrap import Figure, bootstrap_interval
+from ..pages import stacked
 
 log = logging.getLogger(__name__)
 

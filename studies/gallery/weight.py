@@ -10,8 +10,9 @@ from mcdm_core.checkpoints import load_expert
 from mcdm_core.cli.demo import CAPTIONS, WEIGHTS
 from mcdm_core.expert.expert import Expert
 from mcdm_core.pictures import labelled_grid
-from mcdm_core.pictures.grid import INK, MARGIN, PAPER, letters, stacked
+from mcdm_core.pictures.grid import INK, MARGIN, PAPER, letters
 
+from ..pages import stacked
 from .faces import caption_term, face_map, map_term
 from .runs import Run, at_most, drawn_grid
 

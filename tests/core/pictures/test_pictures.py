@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from mcdm_core.pictures import labelled_grid, load_picture, map_to_picture, to_picture
-from mcdm_core.pictures.grid import stacked
 
 
 def test_a_picture_comes_back_as_it_was(tmp_path):
@@ -92,11 +91,3 @@ def test_a_picture_larger_than_its_tile_is_averaged():
 def test_a_row_of_another_length_is_refused():
     with pytest.raises(ValueError, match="each of the 2 columns, but one has 1"):
         labelled_grid(["a", "b"], [["only one"]])
-
-
-def test_pictures_are_stacked_in_their_order_on_paper():
-    parts = [Image.new("RGB", size, color) for size, color in (((4, 2), "red"), ((4, 3), "blue"), ((2, 1), "green"))]
-    page = stacked(parts)
-    assert page.size == (4, 6)
-    assert [page.getpixel((0, row)) for row in range(6)] == [(255, 0, 0)] * 2 + [(0, 0, 255)] * 3 + [(0, 128, 0)]
-    assert page.getpixel((3, 5)) == (255, 255, 255)
