@@ -22,7 +22,7 @@ from ....mcdm_core.sampling.sweep import Sweep, Varied
 from ....mcdm_core.sampling.sweep_texts import parse_factors, parse_values, read_sweep, seeds_from
 from ..chain.attachments import REMEDIES
 from ..chain.node_ids import SETTING_NODES, SIGMAS
-from ..spaces.refusals import check_scores
+from ..spaces.refusals import OF_SCORES, check_one_space
 from .faults import Fault, Trial, check_value, fault_of, first_fault
 from .queued_chain import QueuedChain, QueuedTerm, chain_of, fault_of_experts, queued_spaces
 from .queued_prompt import QueuedNode
@@ -50,7 +50,7 @@ def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
     chain = chain_of(node)
     fault = None
     if node.inputs.get("scores") is True:
-        fault = fault_of("scores", partial(check_scores, queued_spaces(chain.experts)))
+        fault = fault_of("scores", partial(check_one_space, queued_spaces(chain.experts), *OF_SCORES))
     return fault or fault_of_experts(chain.experts, partial(_check_products, node, chain, rule)) or check_latents(node)
 
 

@@ -29,7 +29,7 @@ from ..evaluation.noise_levels import form_of
 from ..evaluation.product import ProductOfRun
 from ..evaluation.requests import Observer, conditionings_on, conds_of
 from ..spaces.joint_sample import Drawn, JointState, drawn_of
-from ..spaces.refusals import check_noise, check_scores, in_spaces
+from ..spaces.refusals import OF_SCORES, check_noise, check_one_space, in_spaces
 from ..spaces.run_spaces import RunSpaces
 from .models import ModelsOfRun
 from .planning import PlanOfRun, planner_of
@@ -219,7 +219,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """The spaces of a run, after the checks of its experts, of a latent's parts and of what scores ask."""
         spaces = checked_spaces(self.experts, *parts)
         if self.scores:
-            check_scores(in_spaces(self.experts))
+            check_one_space(in_spaces(self.experts), *OF_SCORES)
         return spaces
 
     def _plan_run(self, inputs: RunInputs, device: Any) -> PlanOfRun:

@@ -16,6 +16,8 @@ from ..files.expert_model import ExpertModel
 from .run_spaces import RunSpaces, format_of, space_indices, space_name
 
 ONE_FAMILY = "combine models of one family"
+OF_SCORES = "scores, which compare their predictions of one sample", "switch scores off"
+"""What `check_one_space` says of scores of samples."""
 
 # By how much VAEs shrink pictures, where ComfyUI's formats tell what isn't so; None where it is no whole number.
 _RATIOS: dict[str, int | None] = {"SC_Prior": None, "SD_X4": 4, "HunyuanImage21Refiner": 16, "PixelSpace": 1}
@@ -64,15 +66,6 @@ def check_one_space(experts: Sequence[InSpace], user: str, instead: str) -> None
     """
     if told := two_spaces(experts):
         raise ValueError(f"Expected experts of one latent space for {user}, but {told}; {instead}, or {ONE_FAMILY}.")
-
-
-def check_scores(experts: Sequence[InSpace]) -> None:
-    """Refuse scores of samples in several latent spaces.
-
-    Raises:
-        ValueError: See `check_one_space`.
-    """
-    check_one_space(experts, "scores, which compare their predictions of one sample", "switch scores off")
 
 
 def check_vaes(experts: Sequence[InSpace], source: str, instead: str = ONE_FAMILY) -> None:
