@@ -7,14 +7,14 @@ import comfy.sd
 import torch
 from comfy_api.latest import io
 
+from ..mcdm_core.product.inspection import parse_shown_steps
 from ..mcdm_core.sampling.sweep import MOST_ACROSS, Varied
 from ..mcdm_core.sampling.sweep_texts import read_sweep
 from .host.chain import node_ids
 from .host.chain.expert_chain import Experts
 from .host.pictures.choose import choose_samples
 from .host.pictures.grid_tiles import check_vae
-from .host.pictures.recording import parse_shown_steps, sample_recorded
-from .host.pictures.recording_pictures import guidance_plots, prediction_grids
+from .host.pictures.recording import guidance_plots, prediction_grids, sample_recorded
 from .host.pictures.sweep import sample_sweep
 from .host.prompt.chain_checks import check_chain, check_sweep
 from .host.prompt.faults import Fault, check_value

@@ -3,6 +3,9 @@
 By the lift scores of CompLift, see `mcdm_core.product.methods.lift_scores`.
 """
 
+import math
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from ..product.methods.lift_scores import least_scores
@@ -41,3 +44,23 @@ def choose(scores: Tensor, count: int) -> Tensor:
     """
     check_choice(count, len(scores))
     return least_scores(scores).argsort(descending=True, stable=True)[:count]
+
+
+def told_choice(labels: Sequence[str], scores: Tensor) -> str:
+    """A line for each sample, the best first: its smallest score, and that by each expert.
+
+    Args:
+        labels: What the experts are called.
+        scores: See `choose`.
+    """
+    lines, least = [], least_scores(scores).tolist()
+    for index in choose(scores, len(scores)).tolist():
+        own = ", ".join(f"{name} {_number(value)}" for name, value in zip(labels, scores[index].tolist(), strict=True))
+        said = f"smallest lift {_number(least[index])} ({own})" if math.isfinite(least[index]) else "outside every mask"
+        lines.append(f"picture {index + 1}: {said}")
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    """A score as text; it is infinite if the expert's mask excludes the whole picture."""
+    return f"{value:+.4f}" if math.isfinite(value) else "none, outside the mask"

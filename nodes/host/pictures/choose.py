@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
 from typing import Any
 
 from torch import Tensor
 
 from ....mcdm_core.product.methods.lift_scores import least_scores
-from ....mcdm_core.sampling.choose import check_choice, choose
+from ....mcdm_core.sampling.choose import check_choice, choose, told_choice
 from ..chain.expert_chain import Experts
 from ..comfyui.latents import parts_of, with_samples
 from ..run.scores import scores_of
@@ -39,7 +38,7 @@ def choose_samples(experts: Experts, latent: dict[str, Any], count: int) -> tupl
     samples = latent["samples"]
     batch = len(parts_of(samples)[0])
     check_choice(count, batch)
-    guiding = tuple(expert for expert in experts if expert.weight != 0)
+    labels = [expert.label for expert in experts if expert.weight != 0]
     scores = scores_of(samples, experts)
     if scores is None:
         raise ValueError(NO_SCORES)
@@ -49,7 +48,7 @@ def choose_samples(experts: Experts, latent: dict[str, Any], count: int) -> tupl
         logger.warning(
             "Only %d of the %d pictures show every prompt; %d are kept all the same.", matching, batch, count
         )
-    return _take(latent, kept, batch), _told(guiding, scores)
+    return _take(latent, kept, batch), told_choice(labels, scores)
 
 
 def _take(latent: dict[str, Any], kept: Tensor, batch: int) -> dict[str, Any]:
@@ -63,18 +62,3 @@ def _take(latent: dict[str, Any], kept: Tensor, batch: int) -> dict[str, Any]:
     if batch_index is not None and len(batch_index) == batch:
         chosen["batch_index"] = [batch_index[i] for i in indices]
     return chosen
-
-
-def _told(guiding: Experts, scores: Tensor) -> str:
-    """A line for each sample, the best first."""
-    lines, least = [], least_scores(scores).tolist()
-    for index in choose(scores, len(scores)).tolist():
-        own = ", ".join(f"{e.label} {_number(value)}" for e, value in zip(guiding, scores[index].tolist(), strict=True))
-        said = f"smallest lift {_number(least[index])} ({own})" if math.isfinite(least[index]) else "outside every mask"
-        lines.append(f"picture {index + 1}: {said}")
-    return "\n".join(lines)
-
-
-def _number(value: float) -> str:
-    """A score as text; it is infinite if the expert's mask excludes the whole picture."""
-    return f"{value:+.4f}" if math.isfinite(value) else "none, outside the mask"

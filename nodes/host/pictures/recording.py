@@ -1,165 +1,36 @@
-"""Recording a product's run: each expert's predictions at the steps to show, and its guidance at all."""
+"""A run of a product that is recorded, and its pictures as ComfyUI IMAGEs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import comfy.utils
 import latent_preview
 import torch
+from comfy.model_patcher import ModelPatcher
+from PIL import Image
 from torch import Tensor
 
-from ....mcdm_core.product.evaluation import Evaluation
-from ....mcdm_core.product.inspection import Guidance, measure_guidance
-from ....mcdm_core.product.plan import Plan
+from ....mcdm_core.pictures import labelled_grid
+from ....mcdm_core.pictures.plots import Panel, plot_lines
+from ....mcdm_core.product.inspection import Recording, StepRecord, shown_steps
 from ..chain.expert_chain import Experts
+from ..chain.titles import shown_names
 from ..comfyui.latents import fit_empty, pack, pack_mask, parts_of, with_samples
 from ..run.guider import ProductGuider
+from ..spaces.run_spaces import space_indices
+from .grid_tiles import TILE, decode_tiles, to_image
 
-MOST_SHOWN = 50  # columns of one picture
-_LAST = 0
-_WORDS = {"first": 1, "last": _LAST}
-_EXPECTED = 'Expected how many steps to show, such as "5", or which, such as "1, 5, 10, last"'
+Tile = Image.Image | str
+NO_GUIDANCE = "No guidance to measure: the weights sum to 1, so that no negative is needed, or are 0."
+NO_PAIR = "No two experts had guidance at the same step."
+NO_COMMON_SPACE = "Not measured: the experts work on different latent spaces."
 
-
-@dataclass(frozen=True)
-class StepRecord:
-    """Predictions of x0 at one step, on the CPU, in the reference model's latent space.
-
-    Attributes:
-        step: Number of the step, from 1.
-        sigma: Noise level at which the experts were asked.
-        cond: Each expert's prediction under its condition, shape (B, C, …); None if it was not asked.
-        uncond: The unconditional estimate U; None if it was not needed.
-        denoised: The x0 that the sampler used: after hooks, and with the kept part of an inpainted picture.
-    """
-
-    step: int
-    sigma: float
-    cond: list[Tensor | None]
-    uncond: Tensor | None
-    denoised: Tensor
-
-
-class Recording:
-    """Keeps the steps to be shown, and measures the guidance at every step.
-
-    Samplers may evaluate several times per step. Recorded is the last evaluation before the sampler reports the step,
-    which is also the one in the preview: with ComfyUI's samplers the one at the step's own noise level, except with
-    dpm_adaptive, which reports after its trials.
-
-    Args:
-        wanted: Numbers of the steps to show, from 1.
-        total: Expected number of steps.
-        shapes: Shapes of the parts of the samples; most have one part.
-        noise_mask: In the shape of the samples, values 0…1; outside it guidance has no effect and isn't measured.
-
-    Attributes:
-        guidance: Measurements, by the number of the step.
-        rows: For every step, in all its evaluations, the number of network rows and the number that the plain product
-            would take; the latter is 0 if the run leaves no rows out.
-    """
-
-    def __init__(self, wanted: Sequence[int], total: int, shapes: Sequence[Sequence[int]], noise_mask: Tensor | None):
-        self.guidance: dict[int, Guidance] = {}
-        self.rows: dict[int, tuple[int, int]] = {}
-        self.shapes = shapes
-        self._wanted = wanted
-        self._total = total
-        self._noise_mask = noise_mask
-        self._kept: dict[int, StepRecord] = {}
-        self._last: StepRecord | None = None
-        self._call: tuple[Plan, Callable[..., StepRecord]] | None = None  # kept until its step is reported
-        self._rows = (0, 0)
-
-    def observe(self, evaluation: Evaluation) -> None:
-        """Record an evaluation of the product, as its observer."""
-        predictions = (evaluation.cond.get(index) for index in range(len(evaluation.plan.weights)))
-        cond = [None if prediction is None else _to_cpu(prediction) for prediction in predictions]
-        uncond = evaluation.unconditional()
-        uncond = None if uncond is None else _to_cpu(uncond)
-        record = partial(StepRecord, sigma=evaluation.point.level.number, cond=cond, uncond=uncond)
-        self._call = evaluation.plan, record
-        self._rows = self._rows[0] + evaluation.rows, self._rows[1] + evaluation.plain_rows
-
-    def finish_step(self, step: int, denoised: Tensor) -> None:
-        """Record the sampler's report of a step.
-
-        Args:
-            step: Number of the step, from 1.
-            denoised: The reported x0, shape (B, C, …), or nested.
-        """
-        if self._call is None:
-            return
-        (plan, record), self._call = self._call, None
-        self.rows[step], self._rows = self._rows, (0, 0)
-        weights = [weight.cpu() if isinstance(weight, Tensor) else weight for weight in plan.weights]
-        last = self._last = record(step=step, denoised=_to_cpu(pack(parts_of(denoised))))
-        self.guidance[step] = measure_guidance(last.cond, last.uncond, weights, self._noise_mask)
-        if step in self._wanted:
-            self._kept[step] = last
-
-    def shown(self) -> list[StepRecord]:
-        """The steps to show, ascending.
-
-        A few samplers choose their number of steps: their last step is shown in place of steps that they didn't reach,
-        and of the expected last.
-        """
-        last = self._last
-        if last is not None and max(self._wanted) >= min(self._total, last.step):
-            self._kept[last.step] = last
-        return [self._kept[step] for step in sorted(self._kept)]
-
-
-def shown_steps(text: str, total: int) -> list[int]:
-    """The steps to show.
-
-    Args:
-        text: A single number says how many, spread evenly from the first to the last; a list, which may contain "first"
-            and "last", says which. A comma makes a list of a single number: "5,".
-        total: Number of steps of the run, at least 1.
-
-    Returns:
-        Ascending numbers, counted from 1.
-
-    Raises:
-        ValueError: If the text cannot be read, or asks for a step that the run doesn't have.
-    """
-    parsed = parse_shown_steps(text)
-    if isinstance(parsed, int):
-        count = min(parsed, total)
-        return [round(1 + (total - 1) * index / (count - 1)) for index in range(count)] if count > 1 else [total]
-    steps = sorted({total if entry == _LAST else entry for entry in parsed})
-    if steps[-1] > total:
-        raise ValueError(
-            f"Expected steps to show of the {total} that sigmas has and got {steps[-1]}; lower it, or write last."
-        )
-    return steps
-
-
-def parse_shown_steps(text: str) -> int | list[int]:
-    """The number of steps, or a list of steps with `_LAST` for the last; see `shown_steps`.
-
-    Raises:
-        ValueError: If the text cannot be read; one sentence for the user.
-    """
-    entries = [_number(entry.strip().lower(), text) for entry in text.strip().removesuffix(",").split(",")]
-    is_count = "," not in text and text.strip().isdigit()
-    count = entries[0] if is_count else len(set(entries))
-    if count > MOST_SHOWN:
-        raise ValueError(f"{_EXPECTED}, at most {MOST_SHOWN}, and got {count}; show fewer.")
-    return count if is_count else entries
-
-
-def _number(entry: str, text: str) -> int:
-    if entry in _WORDS:
-        return _WORDS[entry]
-    if not (entry.isascii() and entry.isdigit() and int(entry) > 0):
-        raise ValueError(f'{_EXPECTED}, with steps counted from 1, and got "{text}"; correct it.')
-    return int(entry)
+Coder = tuple[Callable[[Tensor], Tensor], Any]
+"""From predictions of a MODEL to latents of its VAE, and the VAE."""
 
 
 def sample_recorded(
@@ -195,7 +66,7 @@ def sample_recorded(
     preview = latent_preview.prepare_callback(patcher, total)
 
     def report(step: int, x0: Tensor, x: Tensor, total_steps: int) -> None:
-        recording.finish_step(step + 1, x0)
+        recording.finish_step(step + 1, pack(parts_of(x0)))
         preview(step, x0, x, total_steps)
 
     guider = ProductGuider(experts, recording.observe)
@@ -217,6 +88,100 @@ def sample_recorded(
     return with_samples(latent, result), recording
 
 
-def _to_cpu(x0: Tensor) -> Tensor:
-    """A copy on the CPU, since samplers may change tensors in place."""
-    return x0.detach().to("cpu", torch.float32, copy=True)
+def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor:
+    """A labelled grid for each picture of the batch: a row per expert, one for U and one for the product; steps across.
+
+    Args:
+        experts: The chain.
+        recording: The run.
+        vae: VAE of the reference's latents; the middle frame of a video, the first part of a nested latent are shown.
+            Predictions of other latent spaces are decoded by the VAEs of their experts.
+
+    Returns:
+        IMAGE, shape (B, H, W, 3), values 0…1.
+    """
+    shown = recording.shown()
+    batch, coders = len(shown[0].denoised), _coders(experts, vae)
+
+    def row(title: str, predictions: Sequence[Tensor | None], coder: Coder, absence: str = "") -> list[list[Tile]]:
+        """A row of the grid of each picture of the batch; the absence is what stands in the place of a prediction."""
+        columns: list[Sequence[Tile]] = [[title] * batch]
+        for latents in predictions:
+            process, own_vae = coder
+            made = None if latents is None else parts_of(process(latents), recording.shapes)[0]
+            columns.append([absence] * batch if made is None else decode_tiles(made, own_vae))
+        return [list(tiles) for tiles in zip(*columns, strict=True)]
+
+    rows = []
+    for i, (name, expert) in enumerate(zip(shown_names(experts), experts, strict=True)):
+        absence = "not asked: weight 0" if expert.weight == 0 else "not asked at this step"
+        rows.append(row(f"{name}, weight {expert.weight:g}", [step.cond[i] for step in shown], coders[i], absence))
+    if any(step.uncond is not None for step in shown):
+        rows.append(row("without prompts (U)", [step.uncond for step in shown], coders[0], "not needed"))
+    rows.append(row("product", [step.denoised for step in shown], coders[0]))
+    steps = ["", *(_title(step) for step in shown)]
+    return to_image([labelled_grid(steps, grid, TILE) for grid in zip(*rows, strict=True)])
+
+
+def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
+    """A plot for each picture of the batch: norms of the experts' guidance, and cosines between them, over the steps.
+
+    The line of a pair is dashed in the colours of its two experts. If the run may leave out passes, also the network
+    rows asked.
+
+    Args:
+        experts: The chain.
+        recording: The run.
+
+    Returns:
+        IMAGE, shape (B, H, W, 3), values 0…1.
+    """
+    steps = sorted(recording.guidance)
+    norms = torch.stack([recording.guidance[step].norms for step in steps], dim=-1)
+    cosines = torch.stack([recording.guidance[step].cosines for step in steps], dim=-1)
+    nothing, no_pair = (NO_COMMON_SPACE,) * 2 if max(space_indices(experts)) > 0 else (NO_GUIDANCE, NO_PAIR)
+    names, plots = shown_names(experts), []
+    expert_pairs = {f"{names[i]} and {names[j]}": (i, j) for i, j in combinations(range(len(names)), 2)}
+    for norm, cosine in zip(norms, cosines, strict=True):
+        lines = {name: pulls.tolist() for name, pulls in zip(names, norm, strict=True)}
+        panels = [
+            Panel("How hard each expert pulls: root mean square change of the picture", lines, placeholder=nothing)
+        ]
+        if expert_pairs:
+            title = "Agreement: above 0 they agree, below 0 they conflict"
+            agreed = {label: cosine[pair].tolist() for label, pair in expert_pairs.items()}
+            shared = {label: [names[i] for i in pair] for label, pair in expert_pairs.items()}
+            panels.append(Panel(title, agreed, limits=(-1.0, 1.0), placeholder=no_pair, shared=shared))
+        if saved := _saved_rows(recording, steps):
+            panels.append(saved)
+        plots.append(plot_lines(panels, steps))
+    return to_image(plots)
+
+
+def _coders(experts: Experts, vae: Any) -> list[Coder]:
+    """For each expert what decodes its predictions."""
+    members = [*zip(space_indices(experts), experts, strict=True)]
+    vaes = {space: expert.vae for space, expert in reversed(members) if expert.vae}
+    vaes[0] = vae
+    return [(partial(_latents_of, expert.model), vaes[space]) for space, expert in members]
+
+
+def _latents_of(patcher: ModelPatcher, x0: Tensor) -> Tensor:
+    """Predictions of a MODEL as latents of its VAE; across latent spaces a video of one frame was made a picture."""
+    is_picture = x0.ndim == patcher.get_model_object("latent_format").latent_dimensions + 1
+    latents: Tensor = patcher.model.process_latent_out(x0.unsqueeze(2) if is_picture else x0)
+    return latents
+
+
+def _saved_rows(recording: Recording, steps: Sequence[int]) -> Panel | None:
+    """The network rows asked for the whole batch, beside those that the plain product would take."""
+    asked, plain = ([recording.rows[step][kind] for step in steps] for kind in (0, 1))
+    if not any(plain):
+        return None
+    share = 1 - sum(asked) / sum(plain)
+    return Panel(f"Rows that networks were asked: {share:.0%} were saved", {"asked": asked, "plain product": plain})
+
+
+def _title(step: StepRecord) -> str:
+    digits = ".3g" if step.sigma < 1000 else ".0f"
+    return f"step {step.step}\nσ = {step.sigma:{digits}}"

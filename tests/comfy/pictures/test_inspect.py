@@ -139,24 +139,6 @@ def test_steps_and_previews_reach_the_interface(load, chain, inputs, record, pro
     assert progress == [(1, 3), (2, 3), (3, 3)]
 
 
-@pytest.mark.parametrize(
-    ("text", "total", "steps"),
-    [
-        ("5", 50, [1, 13, 26, 38, 50]),
-        ("5", 3, [1, 2, 3]),
-        ("1", 50, [50]),
-        ("5,", 50, [5]),
-        ("1, 5, 10, last", 20, [1, 5, 10, 20]),
-        (" last , FIRST,3", 4, [1, 3, 4]),
-        ("2, 2", 4, [2]),
-        ("last", 4, [4]),
-    ],
-)
-def test_steps_shown(host, text, total, steps):
-    host.pictures.recording.parse_shown_steps(text)
-    assert host.pictures.recording.shown_steps(text, total) == steps
-
-
 @pytest.mark.parametrize("text", ["", "0", "1, 0", "-1", "a", "1 5", "1,,5", ",", "2.5", "51", "²"])
 def test_steps_that_cannot_be_read_are_refused_at_post(host, node, text):
     said = said_of(host, node, "MCDM_Inspect", steps_shown=text)

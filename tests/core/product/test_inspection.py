@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mcdm_core.product.inspection import measure_guidance
+from mcdm_core.product.inspection import measure_guidance, parse_shown_steps, shown_steps
 
 
 def sample(*values):
@@ -53,3 +53,21 @@ def test_no_guidance_has_no_direction():
     guidance = measure_guidance([cond, cond], cond, [1.0, 1.0])
     assert guidance.norms.tolist() == [[0.0, 0.0]]
     assert guidance.cosines.isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("text", "total", "steps"),
+    [
+        ("5", 50, [1, 13, 26, 38, 50]),
+        ("5", 3, [1, 2, 3]),
+        ("1", 50, [50]),
+        ("5,", 50, [5]),
+        ("1, 5, 10, last", 20, [1, 5, 10, 20]),
+        (" last , FIRST,3", 4, [1, 3, 4]),
+        ("2, 2", 4, [2]),
+        ("last", 4, [4]),
+    ],
+)
+def test_steps_shown(text, total, steps):
+    parse_shown_steps(text)
+    assert shown_steps(text, total) == steps
