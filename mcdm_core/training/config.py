@@ -1,6 +1,6 @@
 """Configuration of training runs, read from a TOML file."""
 
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -51,18 +51,6 @@ class DataConfig:
     embedding_noise: Annotated[float, Between(0)] = 0.6
     share: Annotated[float, Between(0, 1)] = 0.7
     named: tuple[str, ...] = ()
-
-    def of(self, modality: str) -> "DataConfig":
-        """The set of one modality, where each has its own set."""
-        return replace(self, modalities=(modality,), sets={}, **self.sets[modality])
-
-    def held_out(self, count: int) -> "DataConfig":
-        """The set of `count` held-out drawn pictures: the next seeds, with the same frequencies."""
-        sets = {
-            name: values | {"seed": self.of(name).seed + self.of(name).count, "count": count}
-            for name, values in self.sets.items()
-        }
-        return replace(self, seed=self.seed + self.count, count=count, sets=sets)
 
 
 @dataclass(frozen=True)
@@ -280,24 +268,10 @@ def build(kind: type, values: dict[str, Any], where: str) -> Any:
     known = {f.name for f in fields(kind)}
     if unknown := sorted(set(values) - known):
         raise ValueError(f"{where} has unknown names {unknown}; known are {sorted(known)}.")
-    check_values(kind, values, where)
+    if misfit := find_misfit(kind, values):
+        name, expected, got = misfit
+        raise ValueError(f"{where}: expected {expected} for {name} and got {got}; correct it.")
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     except TypeError as error:
         raise ValueError(f"{where} is incomplete: {error}.") from error
-
-
-def check_values(kind: type, values: dict[str, Any], where: str) -> None:
-    """Check that the values of a section are of the types and in the ranges of their fields.
-
-    Args:
-        kind: The dataclass.
-        values: Values of some of its fields.
-        where: Name of the section in messages.
-
-    Raises:
-        ValueError: One is not.
-    """
-    if misfit := find_misfit(kind, values):
-        name, expected, got = misfit
-        raise ValueError(f"{where}: expected {expected} for {name} and got {got}; correct it.")

@@ -11,6 +11,7 @@ from mcdm_core.training.loop.picture_run import PictureRun
 from mcdm_core.training.loop.run_folder import run_folder
 
 from ..training.faces import draw_faces
+from ..training.sets import held_out_of
 from .adversaries import LOSSES, Adversaries
 from .config import GanTrainingConfig, load_gan_config
 from .files import save_gan
@@ -79,7 +80,7 @@ def train_gan(config_path: Path, runs: Path, resume: str | None = None, overwrit
     if resume not in (None, "state"):
         raise ValueError(f"A GAN goes on from its own state only and not from {resume}; use --resume without a file.")
     with run_folder(runs, config.name, resume, overwrite) as run:
-        cache, held_out = runs / "data", config.data.held_out(config.report.held_out)
+        cache, held_out = runs / "data", held_out_of(config.data, config.report.held_out)
         trainer = GanTrainer(config, draw_faces(config.data, cache), draw_faces(held_out, cache), run.path)
         if run.resumed:
             trainer.resume()

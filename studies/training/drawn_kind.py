@@ -17,7 +17,7 @@ from mcdm_core.training.data.sources import Conditions, PictureSet, Source
 from ..data.drawn_set import Drawings, channels_first
 from ..data.landscapes import IMAGE_SIZE
 from .mixture import check_mixture
-from .sets import check_sets
+from .sets import check_sets, held_out_of
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class DrawnKind(DataKind):
         conditioning = self.conditioning(config, base, cache, tower)
         training, held_out = (
             PictureSet(channels_first(self.drawings(data, IMAGE_SIZE).load(cache)), conditioning.conditions(data))
-            for data in (config.data, config.data.held_out(config.report.held_out))
+            for data in (config.data, held_out_of(config.data, config.report.held_out))
         )
         return Prepared(training, held_out, conditioning.text_tower)
 
@@ -101,7 +101,7 @@ class DrawnKind(DataKind):
                 {self.name: self.drawings(replace(data, modalities=()), config.image_size)},
                 conditioning.conditions(data),
             )
-            for data in (config.data, config.data.held_out(config.report.held_out))
+            for data in (config.data, held_out_of(config.data, config.report.held_out))
         )
         return Prepared(training, held_out, conditioning.text_tower)
 

@@ -23,7 +23,7 @@ from ..data.drawn_set import Drawings, channels_first, size_suffix
 from ..data.faces import DRAWING_VERSION, IMAGE_SIZE, MAPS, Frequencies, draw_face, render_face
 from .drawn_kind import CaptionConditions, Conditioning, DrawnKind
 from .face_pairs import draw_pairs
-from .sets import PictureSets
+from .sets import PictureSets, held_out_of, set_of
 
 
 class FaceKind(DrawnKind):
@@ -41,7 +41,7 @@ class FaceKind(DrawnKind):
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[Source]:
         """See `DataKind`."""
         towers = load_towers(config, base)
-        sets = config.data, config.data.held_out(config.report.held_out)
+        sets = config.data, held_out_of(config.data, config.report.held_out)
         training, held_out = (draw_faces(data, cache, towers and towers.embed) for data in sets)
         return Prepared(training, held_out, towers and towers.text)
 
@@ -66,7 +66,7 @@ class FaceKind(DrawnKind):
     def describe(self, data: DataConfig, count: int) -> str:
         """See `DataKind`."""
         if data.sets:
-            own = {name: data.of(name) for name in data.trained or data.modalities}
+            own = {name: set_of(data, name) for name in data.trained or data.modalities}
             return "; ".join(f"{name}: {self.describe(each, each.count)}" for name, each in own.items())
         share = "" if data.share == Frequencies.share else f" ({data.share:g} of them)"
         named = f", captions of {', '.join(data.named)}" if data.named else ""
@@ -87,7 +87,7 @@ def draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor
         embed: Image tower for the text modality: uint8 (N, 3, H, W) → (N, D).
     """
     if config.sets:
-        return PictureSets({name: _draw_faces(config.of(name), cache, None) for name in config.modalities})
+        return PictureSets({name: _draw_faces(set_of(config, name), cache, None) for name in config.modalities})
     return _draw_faces(config, cache, embed)
 
 

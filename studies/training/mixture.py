@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from mcdm_core.training.config import DataConfig
 
-from .sets import check_set
+from .sets import check_set, set_of
 
 MIXTURE = "mixture"
 """The kind of data whose `sets` are of several kinds, each with its own seeds; all pictures are equally frequent."""
@@ -17,7 +17,7 @@ def parts_of(data: DataConfig) -> dict[str, DataConfig]:
     """Kind → its set in a mixture; a set of another kind is its own only part."""
     if data.kind != MIXTURE:
         return {data.kind: data}
-    return {kind: replace(data.of(kind), kind=kind, modalities=()) for kind in data.sets}
+    return {kind: replace(set_of(data, kind), kind=kind, modalities=()) for kind in data.sets}
 
 
 def check_mixture(data: DataConfig) -> None:

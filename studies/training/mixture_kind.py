@@ -16,6 +16,7 @@ from .drawn_kind import DrawnKind
 from .faces import FaceKind
 from .landscapes import LandscapeKind
 from .mixture import MIXTURE, check_mixture, parts_of
+from .sets import held_out_of
 
 _KINDS: dict[str, DrawnKind] = {"faces": FaceKind(), "landscapes": LandscapeKind(), "animals": AnimalKind()}
 
@@ -46,7 +47,7 @@ class MixtureKind(DataKind):
         """See `DataKind`; pictures are drawn when they are first used."""
         training, beside = (
             PicturesToEncode({kind: drawings_of(part, size) for kind, part in parts_of(each).items()})
-            for each in (data, data.held_out(held_out))
+            for each in (data, held_out_of(data, held_out))
         )
         return Prepared(training, beside)
 

@@ -23,6 +23,7 @@ from mcdm_core.training.data.sources import Conditions, Source
 
 from ..vaes import vae_of
 from .prompts import draw_prompts
+from .sets import held_out_of
 
 _STEPS = "10"
 _AT_ONCE = 16  # pictures sampled at a time
@@ -56,7 +57,7 @@ class ProductKind(DataKind):
         product = DrawingProduct(base / config.data.path)
         training, held_out = (
             PicturesToEncode({self.name: ProductPictures(product, data.seed, data.count)}, product.captions(data.count))
-            for data in (config.data, config.data.held_out(config.report.held_out))
+            for data in (config.data, held_out_of(config.data, config.report.held_out))
         )
         return Prepared(training, held_out, product.text_tower)
 

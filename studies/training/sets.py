@@ -1,6 +1,6 @@
 """Separate drawn faces for each map (`[data.sets]`): as in the paper, no picture is seen with more than one map."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mcdm_core.expert.condition import Condition
-from mcdm_core.training.config import DataConfig, check_values
+from mcdm_core.training.config import DataConfig, build
 from mcdm_core.training.data.sources import PictureSet
 
 _OF_SETS = {"seed", "count", "leading"}
@@ -38,6 +38,18 @@ class PictureSets:
         return x0, Condition(maps=maps)
 
 
+def set_of(data: DataConfig, modality: str) -> DataConfig:
+    """The set of one modality, where each has its own set."""
+    return replace(data, modalities=(modality,), sets={}, **data.sets[modality])
+
+
+def held_out_of(data: DataConfig, count: int) -> DataConfig:
+    """The set of `count` held-out drawn pictures: the next seeds, with the same frequencies."""
+    own = {name: set_of(data, name) for name in data.sets}
+    sets = {n: values | {"seed": own[n].seed + own[n].count, "count": count} for n, values in data.sets.items()}
+    return replace(data, seed=data.seed + data.count, count=count, sets=sets)
+
+
 def check_sets(data: DataConfig, held_out: int) -> None:
     """Check that sets, where there are any, fit the modalities and are disjoint.
 
@@ -64,7 +76,7 @@ def check_sets(data: DataConfig, held_out: int) -> None:
                 f"[data.sets.{name}] has no seed, and without one of its own it would share its pictures; add seed = "
                 "…, far from the other sets'."
             )
-    _check_disjoint([data.of(name) for name in data.sets], held_out)
+    _check_disjoint([set_of(data, name) for name in data.sets], held_out)
 
 
 def check_set(name: str, values: dict[str, Any]) -> None:
@@ -75,7 +87,7 @@ def check_set(name: str, values: dict[str, Any]) -> None:
     """
     if unknown := sorted(values.keys() - _OF_SETS):
         raise ValueError(f"[data.sets.{name}] has unknown names {unknown}; known are {sorted(_OF_SETS)}.")
-    check_values(DataConfig, values, f"[data.sets.{name}]")
+    build(DataConfig, {"kind": "", **values}, f"[data.sets.{name}]")
 
 
 def _check_disjoint(sets: list[DataConfig], held_out: int) -> None:

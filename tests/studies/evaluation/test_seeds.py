@@ -14,6 +14,7 @@ from studies.baselines.config import load_gan_config
 from studies.evaluation import animals, face_reader, features, mouth, reconstructions, whole_animals
 from studies.evaluation.config import load_evaluation
 from studies.evaluation.held_out import compared_seeds
+from studies.training.sets import held_out_of, set_of
 
 CONFIGS = Path(__file__).parents[3] / "studies" / "configs"
 EVALUATIONS = sorted((CONFIGS / "evaluate").glob("*.toml"))
@@ -40,12 +41,12 @@ def trained_on(path: Path) -> set[Seeds]:
         }
     load = {"gan": load_gan_config, "autoencoder": load_autoencoder_config}
     config = next((load[name] for name in load if name in sections), load_config)(path)
-    sets = [config.data.of(name) for name in config.data.sets] or [config.data]
+    sets = [set_of(config.data, name) for name in config.data.sets] or [config.data]
     return {_seeds(data, config.report.held_out) for data in sets}
 
 
 def _seeds(data: DataConfig, held_out: int) -> Seeds:
-    beside = data.held_out(held_out)
+    beside = held_out_of(data, held_out)
     return Seeds(data.seed, beside.seed + beside.count, f"training on {data.kind} and {data.modalities}")
 
 

@@ -6,6 +6,7 @@ import pytest
 from mcdm_core.training.config import DataConfig, load_config
 from studies.training.mixture import parts_of
 from studies.training.mixture_kind import MixtureKind, drawings_of
+from studies.training.sets import held_out_of
 
 from ...support.tiny_runs import write_config
 
@@ -51,7 +52,7 @@ def test_a_mixture_has_parts_of_several_kinds():
         "faces": DataConfig("faces", seed=5, count=3, leading={"hair_color": "red"}),
         "animals": DataConfig("animals", seed=9, count=2),
     }
-    held_out = parts_of(DataConfig("mixture", sets=sets).held_out(4))
+    held_out = parts_of(held_out_of(DataConfig("mixture", sets=sets), 4))
     assert [(part.seed, part.count) for part in held_out.values()] == [(8, 4), (11, 4)]
     alone = DataConfig("faces", ("hair",), seed=5)
     assert parts_of(alone) == {"faces": alone}

@@ -9,6 +9,7 @@ from mcdm_core.training.config import load_config
 from mcdm_core.training.expert.checks import check_config
 from studies.cli import train
 from studies.training.faces import FaceKind, draw_faces
+from studies.training.sets import held_out_of, set_of
 
 from ...support.tiny_runs import write_config
 
@@ -41,7 +42,7 @@ def test_each_map_comes_with_faces_of_its_own_set(tmp_path, cache):
     both = draw_faces(data, cache)
     assert len(both) == 7
     for channel, name in enumerate(("hair", "skin")):
-        alone = draw_faces(data.of(name), cache)
+        alone = draw_faces(set_of(data, name), cache)
         x0, condition = both.batch(name, 5, np.random.default_rng(5))
         expected, own = alone.batch(name, 5, np.random.default_rng(5))
         assert torch.equal(x0, expected)
@@ -56,10 +57,10 @@ def test_sets_may_touch(tmp_path, seed):
 
 
 def test_held_out_faces_lie_behind_each_set(tmp_path):
-    beside = load_config(write(tmp_path / "both.toml", SETS)).data.held_out(2)
-    assert (beside.of("hair").seed, beside.of("hair").count) == (41_000_004, 2)
-    assert (beside.of("skin").seed, beside.of("skin").count) == (42_000_003, 2)
-    assert beside.of("hair").leading == {"hair_color": "blue"}
+    beside = held_out_of(load_config(write(tmp_path / "both.toml", SETS)).data, 2)
+    assert (set_of(beside, "hair").seed, set_of(beside, "hair").count) == (41_000_004, 2)
+    assert (set_of(beside, "skin").seed, set_of(beside, "skin").count) == (42_000_003, 2)
+    assert set_of(beside, "hair").leading == {"hair_color": "blue"}
 
 
 def test_the_card_says_what_each_map_was_trained_on(tmp_path):
