@@ -94,32 +94,29 @@ def _is_whole(layout: Layout, shapes: Shapes) -> bool:
 
 def _nearest_difference(shapes: Shapes) -> str:
     """How the tensors differ from those of the most similar published file."""
-    if not _resembles_expert(shapes):
-        return "is a checkpoint, but does not describe an expert, nor are its tensors those of a published one"
-
     nearest = _nearest(shapes)
+    if nearest is None:
+        return "is a checkpoint, but does not describe an expert, nor are its tensors those of a published one"
     return str(difference(_shapes(nearest.layout), shapes, f"{nearest.name}'s"))
-
-
-def _resembles_expert(shapes: Shapes) -> bool:
-    return any(name.startswith(("time_embed.", "input_blocks.")) for name in shapes)
 
 
 def _fits_mostly(shapes: Shapes) -> bool:
     """Whether most tensors are those of a published file, so that it must be a damaged or changed one."""
-    if not _resembles_expert(shapes):
-        return False
-    expected = _shapes(_nearest(shapes).layout)
+    nearest = _nearest(shapes)
+    expected = {} if nearest is None else _shapes(nearest.layout)
     return 2 * sum(expected.get(name) == shape for name, shape in shapes.items()) > len(shapes)
 
 
-def _nearest(shapes: Shapes) -> PublishedFile:
+def _nearest(shapes: Shapes) -> PublishedFile | None:
+    """The most similar published file; None where the tensors are of no such network."""
+
     def distance(published: PublishedFile) -> int:
         expected = _shapes(published.layout)
         changed = sum(shapes.get(name) != shape for name, shape in expected.items())
         return changed + sum(name not in expected for name in shapes)
 
-    return min(PUBLISHED, key=distance)
+    resembles = any(name.startswith(("time_embed.", "input_blocks.")) for name in shapes)
+    return min(PUBLISHED, key=distance) if resembles else None
 
 
 def _untold(layout: Layout, overrides: Overrides) -> list[str]:
