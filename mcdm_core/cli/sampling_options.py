@@ -17,7 +17,7 @@ from ..sampling import SAMPLERS, sample_ddim, sample_product
 from ..sampling.ddim import DDIM
 from ..sampling.registry import ABOUT
 from ..sampling.types import Callback, Sampler
-from ..system.failures import ForeseenError
+from ..system.failures import ForeseenError, first_line
 from .values import finite, seed
 
 
@@ -198,8 +198,9 @@ def check_device(name: str) -> None:
     try:
         torch.zeros(1, device=device).add(1).item()
     except Exception as error:  # each backend has exceptions of its own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ForeseenError(f"The device {name} cannot be used here ({reason}); choose another, such as cpu.") from None
+        raise ForeseenError(
+            f"The device {name} cannot be used here ({first_line(error)}); choose another, such as cpu."
+        ) from None
 
 
 @contextmanager

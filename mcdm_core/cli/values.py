@@ -9,17 +9,16 @@ from ..product.curve import Curve, parse_curve
 MOST_SEED = 2**64 - 1
 
 
-def whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """A type of argparse's: whole numbers from `least` to `most`, None for no upper limit."""
-    wanted = f"a whole number of {least} or more" if most is None else f"a whole number from {least} to {most}"
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A type of argparse's: whole numbers from `least` to `most`."""
 
     def read(text: str) -> int:
         try:
             number = int(text)
         except ValueError:
             number = least - 1
-        if number < least or (most is not None and number > most):
-            raise argparse.ArgumentTypeError(f"expected {wanted} and got {text!r}")
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most} and got {text!r}")
         return number
 
     return read

@@ -24,7 +24,7 @@ def foreseen(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, KeyboardInterrupt):
         return FAILED, _line(error) if str(error) else "Interrupted."
     if is_out_of_memory(error):
-        return FAILED, f"Memory ran out ({_first_line(error)}); ask for fewer or smaller pictures, or for less at once."
+        return FAILED, f"Memory ran out ({first_line(error)}); ask for fewer or smaller pictures, or for less at once."
     if isinstance(error, BrokenProcessPool):
         return FAILED, "A process that was started for this ended at once, perhaps for want of memory; start fewer."
     if isinstance(error, ForeseenError | WriteError):
@@ -62,7 +62,7 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of a message; torch's messages about memory are whole paragraphs."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
