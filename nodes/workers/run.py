@@ -109,10 +109,6 @@ class WorkersOfRun:
             if worker in self._setups:
                 actor.call.remote("finish", self._name)
 
-    def network_of(self, request: Request) -> ModelPatcher:
-        """The MODEL that a request asks."""
-        return self._experts[request.expert].model
-
     def _batch(
         self,
         worker: WorkerName,
@@ -128,11 +124,12 @@ class WorkersOfRun:
             point_of: Returns x and σ in a MODEL's own form.
             predictions: Is given the worker's.
         """
-        points = {self.network_of(request): point_of(self.network_of(request)) for request in requests}
+        networks = {request: self._experts[request.expert].model for request in requests}
+        points = {patcher: point_of(patcher) for patcher in networks.values()}
         sent = {patcher: (to_buffer(x), float(sigma[0])) for patcher, (x, sigma) in points.items()}
         question = []
         for request in requests:
-            x, sigma = sent[self.network_of(request)]
+            x, sigma = sent[networks[request]]
             question.append({"expert": request.expert, "role": request.role, "x": x, "sigma": sigma})
 
         def ask() -> cluster.WorkerCall:
@@ -145,7 +142,7 @@ class WorkersOfRun:
             if "predictions" not in answer:
                 return ask()
             for request, buffer in zip(requests, answer["predictions"], strict=True):
-                x, _ = points[self.network_of(request)]
+                x, _ = points[networks[request]]
                 predictions[request] = to_tensor(buffer, tuple(x.shape)).to(x)
             return None
 
