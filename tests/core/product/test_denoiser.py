@@ -1,4 +1,4 @@
-"""The product denoiser: what it evaluates, and that experts meet at one noise level."""
+"""The product denoiser, by Eq. 10 and by own nulls: what it evaluates, and that experts meet at one noise level."""
 
 import logging
 
@@ -16,6 +16,8 @@ from mcdm_core import (
     Term,
     UNet,
     UNetConfig,
+    own_null_epsilon,
+    sample_product,
     sigmas_for,
 )
 from studies.gaussian import gaussian_expert, label, wide_schedule
@@ -189,3 +191,80 @@ def test_a_run_is_refused_before_the_first_network_call():
         ProductDenoiser(lone).check_run(X, sigmas)
     ProductDenoiser(lone).check_run(X, [level for level in sigmas if level < 1])
     assert rows(one, two) == [[], []]
+
+
+SIGMA = 2.0
+NULLS = label(2), label(0)
+
+
+@pytest.fixture
+def named():
+    return [recorded(gaussian_expert(MEANS, VARIANCES, name=name)) for name in ("first", "second")]
+
+
+def terms_of(named, weights, reliabilities, nulls=NULLS):
+    rows = zip(named, (label(0), label(1)), nulls, weights, reliabilities, strict=True)
+    return [Term(expert, condition, null, weight=w, reliability=a) for expert, condition, null, w, a in rows]
+
+
+def own_null(terms):
+    return ProductDenoiser(terms, rule=OWN_NULL)
+
+
+@pytest.mark.parametrize(
+    ("weights", "reliabilities"), [((2.0, 3.0), (1.0, 3.0)), ((-0.5, 0.5), (1.0, 0.0)), ((0.5, 0.5), (1.0, 3.0))]
+)
+def test_by_own_nulls_it_is_the_rule_on_predictions_made_one_by_one(weights, reliabilities, named):
+    cond = [expert.predict_x0(X, SIGMA, label(k)) for expert, k in zip(named, (0, 1), strict=True)]
+    null = [expert.predict_x0(X, SIGMA, label(k)) for expert, k in zip(named, (2, 0), strict=True)]
+    shares = [a / sum(reliabilities) for a in reliabilities]
+    expected = own_null_epsilon(cond, null, weights, shares)
+    terms = terms_of(named, weights, reliabilities)
+    torch.testing.assert_close(own_null(terms)(X, SIGMA), expected)
+    assert not torch.allclose(ProductDenoiser(terms)(X, SIGMA), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "reliabilities", "rows"),
+    [
+        ((2.0, 2.0), (1.0, 1.0), (4, 4)),
+        ((0.5, 2.0), (1.0, 1.0), (2, 4)),  # its null cancels: a = w
+        ((0.5, 0.5), (1.0, 1.0), (2, 2)),
+        ((0.25, 0.75), (1.0, 1.0), (4, 4)),  # weights that sum to 1 are not enough
+        ((1.0, 1.0), (1.0, 0.0), (2, 4)),  # a null counts for its weight too
+        ((0.0, 2.0), (1.0, 1.0), (2, 4)),
+        ((0.0, 2.0), (0.0, 1.0), (0, 4)),
+    ],
+)
+def test_only_own_nulls_that_enter_are_evaluated(weights, reliabilities, rows, named):
+    own_null(terms_of(named, weights, reliabilities))(X, SIGMA)
+    assert tuple(sum(expert.network.batches) for expert in named) == rows
+
+
+@pytest.mark.parametrize(
+    ("weights", "rows"),
+    [((0.7, 0.3), 4), ((0.7, 0.4), 6), ((2.0, -1.0), 4), ((0.5, 0.5), 4)],
+)
+def test_a_shared_null_is_evaluated_only_where_it_counts_for_all_that_share_it(weights, rows):
+    one = recorded(gaussian_expert(MEANS, VARIANCES))
+    cond, null = [one.predict_x0(X, SIGMA, label(k)) for k in (0, 1)], [one.predict_x0(X, SIGMA, label(2))] * 2
+    one.network.batches.clear()
+    denoised = own_null(terms_of([one, one], weights, (1.0, 1.0), (label(2), label(2))))(X, SIGMA)
+    torch.testing.assert_close(denoised, own_null_epsilon(cond, null, weights, (0.5, 0.5)))
+    assert sum(one.network.batches) == rows
+
+
+def test_a_missing_null_is_refused_before_the_run(named):
+    terms = terms_of(named, (0.5, 0.5), (1.0, 3.0), (None, None))
+    with pytest.raises(
+        ValueError, match=r"First needs a negative, because its weight is 0.5 and its reliability 1\. Give"
+    ):
+        sample_product(terms, X, "10", rule=OWN_NULL)
+    with pytest.raises(
+        ValueError, match=r"Second needs a negative, because its weight is 1 and its reliability 0\. Give"
+    ):
+        own_null(terms_of(named, (1.0, 1.0), (1.0, 0.0), (None, None)))(X, SIGMA)
+    with pytest.raises(ValueError, match="positive sum and got 0 for first, second"):
+        own_null(terms_of(named, (0.5, 0.5), (0.0, 0.0)))(X, SIGMA)
+    assert [expert.network.batches for expert in named] == [[], []]
+    sample_product(terms_of(named, (0.25, 0.75), (1.0, 3.0), (None, None)), X, "2", rule=OWN_NULL)

@@ -1,6 +1,7 @@
-"""Lift scores gathered in a run, against plain loops over what the run asked, and how they follow the samples."""
+"""Lift scores gathered in a run, against plain loops over what it asked; how they follow samples; choosing by them."""
 
 import dataclasses
+import math
 from functools import partial
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 from torch import Tensor
 
 from mcdm_core import EQ10, OWN_NULL, Passes, ProductDenoiser, Term, sample_ddim, sample_product
-from mcdm_core.product.methods.lift_scores import LiftScores
+from mcdm_core.product.methods.lift_scores import LiftScores, least_scores
+from mcdm_core.sampling import choose
 from studies.gaussian import gaussian_expert, label
 
 from ...support.gaussians import samples
@@ -187,3 +189,28 @@ def test_samples_of_nothing_finite():
 def test_without_an_expert_of_any_weight_there_is_no_lift():
     with pytest.raises(ValueError, match="weight is not 0 to choose by and got none; raise"):
         LiftScores([dataclasses.replace(terms()[0], weight=0.0)]).of(samples(0.0, 1.0))
+
+
+def test_samples_that_all_experts_lift_are_kept():
+    scores = torch.tensor([[0.5, -0.1], [0.2, 0.3], [0.9, 0.1], [-2.0, 5.0], [0.2, 0.2]])
+    assert choose(scores, 3).tolist() == [1, 4, 2]
+    assert choose(scores, 5).tolist() == [1, 4, 2, 0, 3]
+
+
+def test_a_picture_that_every_mask_leaves_out_is_chosen_last():
+    scores = torch.tensor([[math.inf, math.inf], [-9.0, math.inf], [0.5, 2.0]])
+    assert choose(scores, 3).tolist() == [2, 1, 0]
+    assert least_scores(scores).tolist() == [-math.inf, -9.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("count", "batch", "message"),
+    [
+        (1, 1, "at least 2 samples to choose from and got 1; raise"),
+        (4, 3, "from 1 to all 3 samples and got 4; lower"),
+        (0, 3, "from 1 to all 3 samples and got 0; lower"),
+    ],
+)
+def test_choices_that_are_none(count, batch, message):
+    with pytest.raises(ValueError, match=message):
+        choose(torch.zeros(batch, 2), count)

@@ -1,13 +1,13 @@
-"""Samplers against the published steps, and in float32 and float64."""
+"""Samplers against the published steps and closed forms, in float32 and float64; and what is no argument of a run."""
 
 import functools
 import inspect
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
-from torch.distributions import Normal
 
 from mcdm_core import (
     PREDICTIONS,
@@ -15,6 +15,7 @@ from mcdm_core import (
     Condition,
     Expert,
     Flow,
+    Passes,
     ProductDenoiser,
     Schedule,
     Term,
@@ -27,7 +28,8 @@ from mcdm_core import (
 from mcdm_core.sampling import ddim_step, forward_variance, posterior_variance
 from mcdm_core.sampling.ddpm import ddpm_mean
 from mcdm_core.sampling.ddpm_learned import learned_variance
-from studies.gaussian import gaussian_expert, label
+from mcdm_core.sampling.types import Sampler
+from studies.gaussian import gaussian_expert, label, wide_schedule
 
 from ...support.gaussians import recorded, respaced, samples
 from ...support.published.reference_weights import reference_values
@@ -130,21 +132,6 @@ def test_variances_of_two_levels_are_the_published_tables(schedule, spacing):
         v = torch.tensor([-1.0, -0.3, 1.0, 1.4], dtype=torch.float64)
         learned = learned_variance(sigma, sigma_next, v).log() + math.log(to_preserving)
         torch.testing.assert_close(learned, process.log_variance(i, v), atol=1e-10, rtol=0)
-
-
-def test_the_ancestral_mean_is_bayes_rule():
-    x, x0, sigma, sigma_next = (torch.tensor(v, dtype=torch.float64) for v in (2.3, -0.4, 1.7, 0.6))
-    grid = torch.linspace(-6, 6, 100_001, dtype=torch.float64)
-    log_density = Normal(x0, sigma_next).log_prob(grid) + Normal(grid, (sigma**2 - sigma_next**2).sqrt()).log_prob(x)
-    density = log_density.softmax(0)
-    mean = (density * grid).sum()
-    assert ddpm_mean(x, x0, sigma, sigma_next).item() == pytest.approx(mean.item(), abs=1e-6)
-    # DDIM at η = 1 adds exactly the posterior's deviation.
-    deviation = ((density * (grid - mean) ** 2).sum()).sqrt()
-    one, zero = (ddim_step(x, x0, sigma.item(), sigma_next.item(), 1.0, torch.tensor(n)) for n in (1.0, 0.0))
-    assert zero.item() == pytest.approx(mean.item(), abs=1e-6)
-    assert (one - zero).item() == pytest.approx(deviation.item(), abs=1e-6)
-    assert posterior_variance(sigma.item(), sigma_next.item()) == pytest.approx(deviation.item() ** 2, abs=1e-6)
 
 
 def test_ddim_keeps_float32_exact_at_large_noise():
@@ -259,3 +246,105 @@ def test_refusals():
     with pytest.raises(ValueError, match="active expert at every noise level"):
         sample_product([Term(expert, label(0), end=0.5)], samples(1.0), "10")
     assert expert.network.batches == [1]  # the missing variance shows only in an answer, all else before
+
+
+NOISE = r"shape \(batch, 1, 1, 1\), as samples of gauss are, and got"
+SPACING = "whole number of timesteps for each section .* for noise levels of your own"
+ETA = "Expected an eta from 0 to 1 for DDIM and got"
+OPTIONS = r"Expected no options of {} and got eta; leave"
+TAKEN = {
+    "ddpm": r"DDPM but those that it takes \(variance\)",
+    "ddpm-learned": r"LearnedDDPM but those that it takes \(none\)",
+    "logic": r"LogicSampler but those that it takes \(logic, area\)",
+}
+
+
+def term() -> Term:
+    return Term(gaussian_expert([0.0], [1.0]), label(0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"sampler": "ddim"}, "Expected a function as sampler and got 'ddim'; take it from SAMPLERS"),
+        ({"rule": "own_null"}, "Expected EQ10 or OWN_NULL as rule and got 'own_null'; import"),
+        ({"settings": Passes(switch=1)}, "Expected a list of settings and got one, Passes; put it in brackets"),
+        ({"terms": [term().expert]}, "Expected terms and got Expert; make one of each expert"),
+        ({"noise": torch.zeros(1, 1, 1)}, rf"{NOISE} shape \(1, 1, 1\); draw it"),
+        ({"noise": torch.zeros(1, 4, 1, 1)}, rf"{NOISE} shape \(1, 4, 1, 1\); draw it"),
+        ({"noise": np.zeros((1, 1, 1, 1))}, f"{NOISE} ndarray; draw it"),
+        *(({"spacing": levels}, SPACING) for levels in ([2.5, 1.5, 0], 25.0, torch.tensor([2.5, 0.0]))),
+        *(({"eta": eta}, f"{ETA} {eta:g}; set 0") for eta in (7.0, -1.0, float("nan"), torch.tensor(1.5))),
+        *(({"sampler": SAMPLERS[name], "eta": 0.5}, OPTIONS.format(takes)) for name, takes in TAKEN.items()),
+    ],
+)
+def test_what_a_run_cannot_use_is_refused(arguments, sentence):
+    given = {"terms": [term()], "noise": torch.zeros(1, 1, 1, 1), "spacing": "2"}
+    with pytest.raises(ValueError, match=sentence):
+        sample_product(**given | arguments)
+
+
+@pytest.mark.parametrize(
+    ("levels", "got"),
+    [
+        ([1.0, 0.0, 0.0], "0 as number 2 of 3"),
+        (torch.tensor([1.0, float("nan"), 0.0]), "nan as number 2 of 3"),
+        ([float("inf"), 0.0], "inf as number 1 of 2"),
+        ([2.0, 1.0, -1.0], "-1 as number 3 of 3"),
+    ],
+)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_noise_levels_that_cannot_be_stepped_along_are_refused_at_once(name, levels, got):
+    def never(x, sigma):
+        raise AssertionError
+
+    with pytest.raises(ValueError, match=f"Expected finite noise levels above 0, .* and got {got}; correct"):
+        SAMPLERS[name](never, torch.zeros(1, 1, 1, 1), levels)
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "ddim"])
+def test_ancestral_samplers_refuse_noise_levels_that_rise(name):
+    with pytest.raises(ValueError, match=r"Expected noise levels that fall .* and got 2 after 1; sort"):
+        SAMPLERS[name](ProductDenoiser([term()]), torch.zeros(1, 1, 1, 1), [1.0, 2.0, 0.0])
+
+
+def test_ddim_goes_back_to_noise():
+    """Up and down again by steps that are exact for a single point."""
+    x = torch.full((1, 1, 1, 1), 0.7, dtype=torch.float64)
+    there = sample_ddim(lambda x, sigma: torch.full_like(x, 0.3), x, [1.0, 2.0, 5.0], eta=1.0)
+    assert there.item() == pytest.approx(0.3 + 5 * 0.4)
+    assert sample_ddim(lambda x, sigma: torch.full_like(x, 0.3), there, [5.0, 2.0, 1.0]).item() == pytest.approx(0.7)
+
+
+STOCHASTIC: dict[str, Sampler] = {
+    "ddim": functools.partial(sample_ddim, eta=1.0),
+    **{name: SAMPLERS[name] for name in ("ddpm", "ddpm-large")},
+}
+
+
+def test_ddim_errs_in_the_first_order_and_extrapolates_to_the_closed_form():
+    """Of two experts and their null, with coefficients 1, 1 and −1; two points fix the moments of an affine map."""
+    expert, moments = gaussian_expert([-1.0, 1.5, 0.2], [0.3, 0.8, 2.0]), []
+    denoiser = ProductDenoiser([Term(expert, label(0), label(2)), Term(expert, label(1), None, reliability=0)])
+    for spacing in ("500", "1000"):
+        sigmas = sigmas_for(expert.schedule, spacing)
+        at_0, at_1 = sample_ddim(denoiser, sigmas[0] * samples(0.0, 1.0), sigmas).flatten().tolist()
+        moments.append((at_0, (at_1 - at_0) ** 2))
+    (coarse_mean, coarse_variance), (mean, variance) = moments
+    assert 2 * mean - coarse_mean == pytest.approx(-0.0624, abs=3e-4)
+    assert 2 * variance - coarse_variance == pytest.approx(0.1200, abs=3e-4)
+
+
+def test_ddim_converges_in_the_first_order():
+    mu, s, schedule = 0.7, 0.4, wide_schedule(0.01, 100, 2049)
+    expert = gaussian_expert([mu], [s], schedule)
+    denoiser = ProductDenoiser([Term(expert, label(0))])
+    first, last = schedule.sigma_max, schedule.sigma_min
+    x = samples(30.0)
+    exact = mu + (30.0 - mu) * ((s + last**2) / (s + first**2)) ** 0.5
+    errors = []
+    for steps in (32, 64, 128, 256):
+        sigmas = [first * (last / first) ** (i / steps) for i in range(steps + 1)]
+        errors.append(abs(sample_ddim(denoiser, x, sigmas).item() - exact))
+    orders = torch.tensor(errors[:-1]).div(torch.tensor(errors[1:])).log2()
+    assert orders.tolist() == pytest.approx([1, 1, 1], abs=0.12)
