@@ -1,9 +1,9 @@
-"""Encoders: each takes its own kind of condition and refuses the others."""
+"""Encoders: each takes its own kind of condition and refuses the others; kinds are known by a file's name for them."""
 
 import pytest
 import torch
 
-from mcdm_core.conditions import Encoder, MapEncoder, SketchEncoder, build_encoder
+from mcdm_core.conditions import Encoder, MapEncoder, SketchEncoder, build_encoder, encoder_of_kind, registry
 from mcdm_core.conditions.reading.sketch import read_sketch
 from mcdm_core.networks import TextTower, TextTowerConfig
 
@@ -135,13 +135,6 @@ def test_one_text_or_several():
     assert not encoder.encode("sad").embedding.requires_grad
 
 
-def test_the_text_tower_keeps_its_weights():
-    torch.manual_seed(1)
-    tower = TextTower(TEXT_CONFIG)
-    encoder = build_encoder(SPECS["text"], 64, 3, tower.state_dict())
-    torch.testing.assert_close(encoder.encode("sad").embedding, tower.encode(["sad"]).detach())
-
-
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
@@ -174,3 +167,37 @@ def test_tensors_that_do_not_fit_are_refused(damage):
 
 def test_encoders_say_what_they_are():
     assert repr(_build("map")) == "MapEncoder(a hair map, 64 px)"
+
+
+KINDS = ("none", "map", "maps", "sketch", "text", "class", "tokens", "face")
+
+
+@pytest.fixture
+def kinds(monkeypatch):
+    """The registered kinds, put back afterwards."""
+    known = dict(registry._KINDS)
+    monkeypatch.setattr(registry, "_KINDS", known)
+    return known
+
+
+def test_every_kind_that_files_name_is_registered(kinds):
+    assert set(kinds) == set(KINDS)
+    assert all(encoder_of_kind({"kind": kind}).kind == kind for kind in KINDS)
+
+
+def test_a_new_kind_is_one_class(kinds):
+    @registry.register
+    class Smell(Encoder):
+        kind = "smell"
+        driven_by = "a smell"
+
+        @classmethod
+        def build(cls, given):
+            cls.of = given.spec["of"]
+            return cls(given.image_size)
+
+    assert build_encoder({"kind": "smell", "of": "roses"}, 8, 3).of == "roses"
+    with pytest.raises(ValueError, match=r"incomplete or has an unknown entry .'of'"):
+        build_encoder({"kind": "smell"}, 8, 3)
+    with pytest.raises(ValueError, match=r'driven by "taste", but this version knows only none, .* and smell; update'):
+        build_encoder({"kind": "taste"}, 8, 3)

@@ -16,21 +16,6 @@ def told(drawing):
     return drawing[:, None] * 2 - 1
 
 
-def test_a_map_is_in_its_own_channels_and_tells_no_text():
-    condition = face().encode_map(box(8), "hair")
-    assert torch.equal(condition.maps[:, 3:], told(box(8)).expand(-1, 3, -1, -1))
-    assert not condition.maps[:, :3].any()
-    assert torch.equal(condition.embedding, torch.zeros(1, FARL.dim))
-    assert not condition.text_active
-
-
-def test_a_text_is_farls_embedding():
-    condition = face(farl).encode_text(["blonde hair", "a beard"])
-    assert torch.equal(condition.embedding, farl().encode(["blonde hair", "a beard"]))
-    assert condition.text_active
-    assert not condition.maps.any()
-
-
 def test_swapped_is_the_other_order_of_the_same_maps():
     encoder = face(farl)
     other = encoder.swapped()
@@ -77,13 +62,6 @@ def test_a_black_map_says_that_there_is_none_which_no_map_does_not():
     assert (black.maps[:, 3:] == -1).all()
     assert not black.same_as(encoder.null())
     assert encoder.merge(black, encoder.encode_map(box(8), "face")).maps[:, 3:].eq(-1).all()
-
-
-def test_the_sketch_network_reads_the_same_values():
-    encoder = build_encoder({"kind": "sketch", "map_channels": 3, "background": -1.0}, SIZE, 3)
-    condition = encoder.encode_sketch(box(8), "drawing light on dark")
-    assert torch.equal(condition.maps, told(box(8)).expand(-1, 3, -1, -1))
-    assert not encoder.null().maps.any()
 
 
 @pytest.mark.parametrize("active", [(False, False), (True, False), (False, True), (True, True)])

@@ -71,17 +71,6 @@ def test_no_rank_exceeds_the_weight_s_own():
     assert shapes["out.2"] == ((4, 16, 3, 3), (4, 4, 1, 1))
 
 
-def test_a_base_is_loaded_under_the_change():
-    network, _ = changed(0)
-    _, state = changed(1)
-    factors = {name: change.down.clone() for name, change in low_rank_of(network).items()}
-    load_base(network, state)
-    plain = UNet(CONFIG).eval()
-    plain.load_state_dict(state)
-    assert torch.equal(network(X, T), plain(X, T))
-    assert all(torch.equal(change.down, factors[name]) for name, change in low_rank_of(network).items())
-
-
 @pytest.mark.parametrize("spoil", [lambda s: s.pop("out.2.bias"), lambda s: s.update(more=torch.zeros(1))])
 def test_the_base_of_another_network_is_refused(spoil):
     network, state = changed()
