@@ -58,29 +58,3 @@ def test_all_else_steps_as_adam_does():
         adam.step()
     for own, other in zip(weights, reference, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-7)
-
-
-def test_it_goes_on_from_its_state():
-    def begin():
-        torch.manual_seed(0)
-        network = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
-        matrices = [network[0].weight]
-        others = [network[0].bias, *network[2].parameters()]
-        return network, Muon(matrices, others, lr=0.02)
-
-    def train(network, optimizer, steps):
-        for x in steps:
-            optimizer.zero_grad()
-            network(x).square().sum().backward()
-            optimizer.step()
-
-    inputs = [torch.randn(3, 4) for _ in range(6)]
-    whole, optimizer = begin()
-    train(whole, optimizer, inputs)
-    half, optimizer = begin()
-    train(half, optimizer, inputs[:3])
-    resumed, other = begin()
-    resumed.load_state_dict(half.state_dict())
-    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    train(resumed, other, inputs[3:])
-    assert all(torch.equal(one, two) for one, two in zip(whole.parameters(), resumed.parameters(), strict=True))

@@ -48,8 +48,9 @@ def resumed(config_path, folder, interrupt_at=0):
     return trainer
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_equals_an_uninterrupted_one(config, tmp_path, number):
+@pytest.mark.parametrize(("number", "optimizer"), [(signal.SIGINT, ""), (signal.SIGTERM, "muon = true\n")])
+def test_an_interrupted_run_equals_an_uninterrupted_one(config, tmp_path, number, optimizer):
+    config.write_text(config.read_text("utf-8") + optimizer, "utf-8")
     assert_goes_on_as_if_uninterrupted(lambda name, at=0: make_trainer(config, tmp_path / name, at, number))
 
 
