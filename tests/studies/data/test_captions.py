@@ -7,16 +7,8 @@ import pytest
 
 from mcdm_core.text.vocabulary import tokenize
 from studies.data.captions import ATTRIBUTE_NAMES, caption
+from studies.data.faces import ATTRIBUTES
 
-VALUES = {
-    "hair_color": ("blonde", "red", "blue", "green", "purple", "pink"),
-    "skin_color": ("pale", "tan", "brown", "dark"),
-    "background": ("blue", "green", "purple", "white"),
-    "mouth": ("surprised", "angry", "laughing", "sad", "smiling"),
-    "hair_style": ("bun", "side-combed", "spiky", "undercut"),
-    "rear_hair": ("none", "long-straight", "long-wavy", "neck-length", "shoulder-length"),
-    "beard": ("none", "goatee", "full"),
-}
 # Tokens that say a value, where they are not the value itself.
 TOKENS_OF = {
     ("rear_hair", "none"): {"short"},
@@ -32,12 +24,12 @@ def _tokens_of(name: str, value: str) -> set[str]:
 
 
 def _random_face(rng: np.random.Generator) -> dict[str, str]:
-    return {name: str(rng.choice(values)) for name, values in VALUES.items()}
+    return {name: str(rng.choice(values)) for name, values in ATTRIBUTES.items()}
 
 
 def test_named_attributes_are_said_in_known_words_and_no_others_are():
     rng = np.random.default_rng(0)
-    everything = set().union(*(_tokens_of(name, value) for name, values in VALUES.items() for value in values))
+    everything = set().union(*(_tokens_of(name, value) for name, values in ATTRIBUTES.items() for value in values))
     for _ in range(2000):
         face = _random_face(rng)
         names = rng.permutation(ATTRIBUTE_NAMES)[: rng.integers(1, 8)].tolist()

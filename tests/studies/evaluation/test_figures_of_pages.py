@@ -4,7 +4,6 @@ A sentence with figures is written anew from the tables and looked for in the pa
 that was measured: weights and other settings, names, versions, dates, sizes.
 """
 
-import csv
 import math
 import re
 from itertools import product
@@ -15,23 +14,24 @@ import tomli
 from studies.data.faces import ATTRIBUTES
 
 from ...support.pages import README, ROOT, italics_of, text_of
+from ...support.tiny_runs import csv_rows
 
 RESULTS = ROOT / "studies" / "results"
 BENCHMARKS = ROOT / "docs" / "benchmarks.md"
 
 
+def row_of(folder: str, row: str, measure: str) -> dict[str, str]:
+    """What an evaluation says of a measure."""
+    figures = csv_rows(RESULTS / folder / "figures.csv")
+    (found,) = [line for line in figures if (line["setting"], line["measure"]) == (row, measure)]
+    return found
+
+
 def measured(folder: str, row: str, measure: str, n: int) -> float:
     """A figure of an evaluation, over n pictures."""
-    with (RESULTS / folder / "figures.csv").open(encoding="utf-8", newline="") as file:
-        (found,) = [line for line in csv.DictReader(file) if (line["setting"], line["measure"]) == (row, measure)]
+    found = row_of(folder, row, measure)
     assert int(found["n"]) == n
     return float(found["figure"])
-
-
-def bounds(folder: str, row: str, measure: str) -> list[float]:
-    with (RESULTS / folder / "figures.csv").open(encoding="utf-8", newline="") as file:
-        (found,) = [line for line in csv.DictReader(file) if (line["setting"], line["measure"]) == (row, measure)]
-    return [float(found["low"]), float(found["high"])]
 
 
 def cell(path, row: str, column: str) -> str:
@@ -77,7 +77,8 @@ def share_of(folder: str, row: str, measure: str, n: int) -> str:
 
 def bracketed(folder: str, row: str, measure: str, n: int, form=thousandths) -> str:
     """A figure with the bootstrap interval of its evaluation."""
-    return f"{form(measured(folder, row, measure, n))} [{', '.join(map(form, bounds(folder, row, measure)))}]"
+    low, high = (form(float(row_of(folder, row, measure)[side])) for side in ("low", "high"))
+    return f"{form(measured(folder, row, measure, n))} [{low}, {high}]"
 
 
 def bled(row: str) -> float:
@@ -104,10 +105,9 @@ def of_distilled(row: str, folder: str = "product_lora") -> list[str]:
     unseen = [[*pair] in config["prompts"]["unseen"] for pair in product(*others)]
     assert (unseen.count(False), unseen.count(True)) == (11, 4)
     right: dict[bool, list[float]] = {False: [], True: []}
-    with (RESULTS / folder / "pictures.csv").open(encoding="utf-8", newline="") as file:
-        for line in csv.DictReader(file):
-            if line["setting"] == row:
-                right[unseen[int(line["picture"]) % len(unseen)]].append(float(line["all right"]))
+    for line in csv_rows(RESULTS / folder / "pictures.csv"):
+        if line["setting"] == row:
+            right[unseen[int(line["picture"]) % len(unseen)]].append(float(line["all right"]))
     expected = [73, 27] if folder == "product_lora_strengths" else [220, 80]
     assert [len(values) for values in right.values()] == expected
     return [percent(sum(values) / len(values)) for values in right.values()]
@@ -168,10 +168,6 @@ def of_causes(way: str) -> str:
 def biased(column: str) -> str:
     row = "worked case: N(−1, 0.3), N(1.5, 0.8), null N(0.2, 2)"
     return signed(written(RESULTS / "product_bias" / "product_bias.md", row, column))
-
-
-def of_fewer_passes(column: str) -> str:
-    return f"{100 * written(BENCHMARKS, 'Fewer Passes as it comes', column):.0f} %"
 
 
 def taken(product: str) -> str:
