@@ -121,19 +121,6 @@ def test_a_class_is_told_by_name_or_index(tmp_path):
     assert not np.array_equal(drawn("fox"), drawn("any"))
 
 
-def test_eta_adds_noise_that_the_seed_decides(hair, hair_map, tmp_path):
-    def run(name, *options):
-        output = tmp_path / name
-        arguments = ["--expert", str(hair), "--map", str(hair_map), "--steps", "4", "--device", "cpu"]
-        assert main(["sample", *arguments, *options, "--output", str(output)]) == 0
-        return read(output)
-
-    noisy = run("a.png", "--eta", "1")
-    assert np.array_equal(noisy, run("b.png", "--eta", "1"))
-    assert not np.array_equal(noisy, run("c.png"))
-    assert not np.array_equal(noisy, run("d.png", "--eta", "1", "--seed", "1"))
-
-
 @pytest.fixture
 def with_variance(tmp_path):
     """A map expert whose network has learned the variance of its steps."""
@@ -236,15 +223,6 @@ def test_convert_keeps_tensors_and_description(name, tmp_path, request):
     assert converted.keys() == content.keys()
     assert all(torch.equal(converted[key], content[key]) for key in content.keys() - {"mcdm"})
     assert load_expert(target).metadata == load_expert(original).metadata
-
-
-def test_convert_overwrites_nothing(hair, tmp_path, capsys):
-    before = hair.read_bytes()
-    assert main(["convert", str(hair), str(hair)]) == 2
-    assert "exists already; add --overwrite" in capsys.readouterr().err
-    assert hair.read_bytes() == before
-    assert main(["convert", str(hair), str(tmp_path / "hair.pt")]) == 2
-    assert "end in .safetensors" in capsys.readouterr().err
 
 
 def test_a_small_picture_is_enlarged_beside_its_class(tmp_path):

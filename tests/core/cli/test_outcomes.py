@@ -1,5 +1,6 @@
 """What the command line refuses before any work, and how it ends."""
 
+import json
 import os
 import sys
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from mcdm_core.cli import sample
 from mcdm_core.cli.main import main
+from mcdm_core.training.loop.run_folder import check_name
 
 from ...support.small_experts import write_expert
 from ...support.tiny_runs import write_config, write_folder
@@ -124,9 +126,13 @@ def test_convert_is_refused_a_missing_folder_before_it_reads(tmp_path, capsys):
     assert main(["convert", str(tmp_path / "no.pt"), str(tmp_path / "no" / "new.safetensors")]) == 2
     assert "Expected a folder" in capsys.readouterr().err
     hair = write_expert(tmp_path / "hair.safetensors", {"kind": "map", "map": "hair"})
+    assert main(["convert", str(hair), str(tmp_path / "hair.pt")]) == 2
+    assert "end in .safetensors" in capsys.readouterr().err
     target = tmp_path / "new.safetensors"
     target.write_text("before")
     assert main(["convert", str(hair), str(target)]) == 2
+    assert "exists already; add --overwrite" in capsys.readouterr().err
+    assert target.read_text() == "before"
     assert main(["convert", str(hair), str(target), "--overwrite"]) == 0
     assert target.read_bytes() != b"before"
 
@@ -183,41 +189,95 @@ def test_trainings_of_the_studies_are_said_to_be_theirs(content, came, tmp_path,
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../../x", "{folder}/x", "nul", "data"])
-def test_a_run_stays_in_its_folder(name, config, tmp_path, capsys):
+@pytest.mark.parametrize("name", ["mine", "table-hair", "mcdm_vae", "ear 2.1", "Köln", "a" * 100, "console", "com"])
+def test_plain_names_are_names(name):
+    check_name(name, ("data",))
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("", "is empty"),
+        (" ", "is empty"),
+        ("../../x", "has '/' in it"),
+        ("a/b", "has '/' in it"),
+        ("{folder}/x", "has '/' in it"),
+        ("a\\b", "in it"),
+        ("C:x", "has ':' in it"),
+        ("x\0", "in it"),
+        ("line\n", "in it"),
+        (".", "begins or ends with a dot"),
+        ("..", "begins or ends with a dot"),
+        ("x.", "begins or ends with a dot"),
+        ("x ", "dot or a space"),
+        ("nul", "is a device of Windows"),
+        ("Com1.toml", "is a device of Windows"),
+        ("a" * 101, "has 101 characters"),
+        ("Data", "all runs share"),
+    ],
+)
+def test_a_run_stays_in_its_folder(name, problem, config, tmp_path, capsys):
     before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
-    name = name.format(folder=tmp_path.as_posix())
-    config.write_text(config.read_text("utf-8").replace('name = "mine"', f"name = '{name}'"), "utf-8")
+    name = json.dumps(name.format(folder=tmp_path.as_posix()))
+    config.write_text(config.read_text("utf-8").replace('name = "mine"', f"name = {name}"), "utf-8")
     assert main(["train", str(config), "--runs", str(tmp_path / "runs")]) == 2
-    assert "Expected a name that a folder can have" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Expected a name that a folder can have" in said
+    assert problem in said
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("old", "new", "sentence"),
     [
-        ("batch_size = 4", "batch_size = 0"),
-        ("steps = 4", "steps = -1"),
-        ("warmup = 2", "warmup = 2\nlearning_rate = nan"),
-        ("warmup = 2", "warmup = 2\ncondition_dropout = 1.5"),
-        ("held_out_every = 0", "held_out_every = 0\nevery = 0"),
-        ("image_size = 16", "image_size = 0"),
-        ("batch_size = 4", f"batch_size = {2**63}"),
-        ("warmup = 2", f"warmup = {10**400}"),
-        ("patch = 2", "patch = 0"),
-        ("dropout = 0.1", "norm_groups = 0"),
-        ("dropout = 0.1", "norm_groups = 5"),
+        ("batch_size = 4", "batch_size = 0", "for batch_size"),
+        ("steps = 4", "steps = -1", "for steps"),
+        (
+            "steps = 4",
+            'steps = "4"',
+            "[optimizer] of mine.toml: expected a whole number of 0 or more for steps",
+        ),
+        ("warmup = 2", "warmup = 2\nlearning_rate = nan", "for learning_rate"),
+        ("warmup = 2", "learning_rate = inf", "of 0 or more for learning_rate and got inf"),
+        ("warmup = 2", "warmup = 2\ncondition_dropout = 1.5", "for condition_dropout"),
+        ("warmup = 2", "ema = 1.5", "expected a finite number from 0 to 1 for ema and got 1.5"),
+        ("autocast = false", "autocast = 1", "expected true or false for autocast and got 1"),
+        ("held_out_every = 0", "held_out_every = 0\nevery = 0", "for every"),
+        ("image_size = 16", "image_size = 0", "for image_size"),
+        ("batch_size = 4", f"batch_size = {2**63}", "for batch_size"),
+        ("warmup = 2", f"warmup = {10**400}", "for warmup"),
+        ("patch = 2", "patch = 0", "for patch"),
+        ("dropout = 0.1", "norm_groups = 0", "norm_groups"),
+        ("dropout = 0.1", "norm_groups = 5", "norm_groups"),
+        ("model_channels = 32", "model_channels = 0", "from 1 to 65,536 for model_channels and got 0"),
+        ("[1]", '["2"]', "a list of length 1 to 10 of finite numbers from 0.015625 to 64 for channel_mult"),
+        ('["hair"]', '["hair", 3]', "expected a list of texts for modalities and got ['hair', 3]"),
+        ('name = "mine"', "name = 7", "mine.toml: expected a text for name and got 7"),
+        (
+            "[optimizer]",
+            "[data.sets]\nhair = 3\n[optimizer]",
+            "a table of tables for sets and got {'hair': 3}",
+        ),
+        ("[optimizer]", "[card]\nyear = 2025\n[optimizer]", "expected a table of texts for card"),
+        ("[optimizer]", "[dual_encoder]\nwords = 'many'\n[optimizer]", "a whole number from 1 to 20,000 for words"),
     ],
 )
-def test_numbers_out_of_range_are_refused(old, new, config, tmp_path, capsys):
+def test_values_of_another_type_or_out_of_range_are_refused(old, new, sentence, config, tmp_path, capsys):
     text = config.read_text("utf-8")
     assert old in text
-    config.write_text(text.replace(old, new), "utf-8")
+    config.write_text(text.replace(old, new, 1), "utf-8")
     assert main(["train", str(config), "--runs", str(tmp_path / "runs")]) == 2
     said = capsys.readouterr().err
-    assert new.rpartition("\n")[2].split(" = ")[0] in said
+    assert sentence in said
     assert "; correct" in said
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("section", ["optimizer", "dual_encoder"])
+def test_what_is_no_section_is_refused(section, tmp_path, capsys):
+    (tmp_path / "odd.toml").write_text(f'name = "odd"\n{section} = 3\n[data]\nkind = "folder"\n', "utf-8")
+    assert main(["train", str(tmp_path / "odd.toml"), "--runs", str(tmp_path / "runs")]) == 2
+    assert f"Expected [{section}] of odd.toml to be a table and got 3" in capsys.readouterr().err
 
 
 def test_more_threads_than_a_system_has_are_refused(config, capsys):

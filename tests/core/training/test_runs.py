@@ -102,6 +102,12 @@ def test_the_rate_warms_up_and_decays(tmp_path):
     assert factors[50:] == pytest.approx([(100 - step) / 50 for step in range(50, 101)])
 
 
+def test_whole_numbers_are_numbers_and_lists_are_tuples(tmp_path):
+    config = load_config(write_config(tmp_path / "a.toml", data=BOTH, optimizer="learning_rate = 1"))
+    assert (config.optimizer.learning_rate, config.network.channel_mult) == (1, (1,))
+    assert (config.data.modalities, config.network.pooled_dim) == (("hair", "skin"), None)
+
+
 def test_dropped_classes_are_class_0():
     condition = Condition(labels=torch.randint(1, 11, (2000,)))
     dropped = drop_rows(condition, 0.3, np.random.default_rng(0)).labels
