@@ -3,7 +3,9 @@
 import torch
 
 from mcdm_core import ExpertMetadata, UNet, UNetConfig, save_expert
+from mcdm_core.checkpoints.autoencoders import save_autoencoder
 from mcdm_core.networks import TextTower
+from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
 
 LATENT_NETWORK = UNetConfig(
     in_channels=4,
@@ -27,6 +29,15 @@ def write_expert(path, condition, size=16, tower=None, shape=None, schedule="cos
             torch.nn.init.normal_(parameter, std=0.05)
     about = {"condition": condition, "schedule": schedule, "card": {"licence": "CC BY 4.0"}, "vae": vae}
     save_expert(path, network, ExpertMetadata(path.stem, network=config, image_size=size, **about), tower)
+    return path
+
+
+def write_vae(path, seed=0):
+    """A narrow VAE of random weights, whose norm has measured something."""
+    torch.manual_seed(seed)
+    network = Autoencoder(AutoencoderConfig((4, 4, 4, 4)))
+    network.norm.measure(network.features(torch.rand(8, 3, 16, 16) * 2 - 1))
+    save_autoencoder(path, network.eval())
     return path
 
 

@@ -7,19 +7,22 @@ import pytest
 import torch
 from PIL import Image
 
-from mcdm_core import load_expert
-from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder, save_autoencoder
+from mcdm_core import UNet, load_expert, prediction_named
+from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder
 from mcdm_core.cli.main import main
-from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
 from mcdm_core.pictures import load_picture
-from mcdm_core.training.config import load_config
+from mcdm_core.training.config import DataConfig, ReportConfig, TrainingConfig, load_config
 from mcdm_core.training.data.latents import LatentSpace
+from mcdm_core.training.data.sources import PictureSet
 from mcdm_core.training.dual_encoder import alignment
 from mcdm_core.training.dual_encoder.towers import embed_images, load_dual_encoder
+from mcdm_core.training.expert.held_out import HeldOutReport
+from mcdm_core.training.expert.objective import Objective, trained_schedule
 from mcdm_core.training.expert.run import train_expert
 from mcdm_core.training.folder.kind import FolderKind
 from mcdm_core.training.folder.reading import split_stems
 
+from ...support import small_experts
 from ...support.tiny_runs import LATENT_NETWORK, write_folder
 
 NETWORK = f"""
@@ -60,10 +63,7 @@ samples = 1
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path):
-    torch.manual_seed(0)
-    network = Autoencoder(AutoencoderConfig((4, 4, 4, 4)))
-    network.norm.measure(network.features(torch.rand(8, 3, 16, 16) * 2 - 1))
-    save_autoencoder(tmp_path / "vae.safetensors", network.eval())
+    small_experts.write_vae(tmp_path / "vae.safetensors")
     return write_folder(tmp_path / "pictures", size=(48, 48), captions=True)
 
 
@@ -153,3 +153,24 @@ def test_a_changed_picture_is_encoded_anew(tmp_path, folder):
 def test_wrong_configurations_are_refused(tmp_path, data, message):
     with pytest.raises(ValueError, match=message):
         train_expert(configure(tmp_path, data=data), tmp_path / "runs")
+
+
+REPORT = ReportConfig(held_out=2, samples=2, sample_steps=2)
+
+
+def test_latents_are_sampled_without_a_clamp(tmp_path):
+    network = UNet(small_experts.LATENT_NETWORK)
+    torch.nn.init.zeros_(network.out[-1].weight)
+    torch.nn.init.constant_(network.out[-1].bias, -3.0)  # v everywhere, so that x0 is about 3 where there is noise only
+    settings = TrainingConfig("start", small_experts.LATENT_NETWORK, DataConfig("folder"), report=REPORT, image_size=32)
+    objective = Objective(trained_schedule("cosine"), prediction_named("v"))
+    source, decoded = PictureSet(torch.randn(4, 4, 4, 4).half()), []
+
+    def decode(latents):
+        decoded.append(latents)
+        return torch.zeros(len(latents), 3, 32, 32)
+
+    HeldOutReport(settings, source, objective, tmp_path, decode).write(network, 1)
+    samples, x0 = decoded
+    assert samples.shape == x0.shape
+    assert samples.abs().max() > 1.5
