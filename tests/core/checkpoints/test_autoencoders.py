@@ -5,11 +5,10 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from mcdm_core.checkpoints import CheckpointError
 from mcdm_core.checkpoints.autoencoders import folded, load_autoencoder, resized, save_autoencoder
-from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig, Block, Clamp, LatentNorm
+from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig, Clamp, LatentNorm
 
 NARROW = AutoencoderConfig((4, 6, 5, 8), latent_channels=4)
 WIDE = (64, 64, 64, 64)
@@ -38,13 +37,6 @@ def test_a_latent_has_an_eighth_of_the_sides(trained, pictures):
     assert trained.decode(latents).shape == pictures.shape
 
 
-def test_the_folded_norm_changes_nothing(trained, pictures):
-    plain = folded(trained)
-    assert isinstance(plain.norm, nn.Identity)
-    assert isinstance(trained.norm, LatentNorm)
-    torch.testing.assert_close(plain.encode(pictures), trained.encode(pictures), rtol=0, atol=1e-5)
-
-
 def test_a_padded_network_computes_what_the_narrow_one_does(trained, pictures):
     narrow = folded(trained).double()
     wide = resized(narrow, WIDE)
@@ -53,12 +45,6 @@ def test_a_padded_network_computes_what_the_narrow_one_does(trained, pictures):
     latents = narrow.encode(pictures.double())
     torch.testing.assert_close(wide.encode(pictures.double()), latents, rtol=0, atol=1e-12)
     torch.testing.assert_close(wide.decode(latents), narrow.decode(latents), rtol=0, atol=1e-12)
-
-
-def test_narrowing_undoes_padding_to_the_bit(trained):
-    narrow = folded(trained)
-    again = resized(resized(narrow, WIDE), NARROW.widths)
-    assert all(torch.equal(one, other) for one, other in zip(narrow.parameters(), again.parameters(), strict=True))
 
 
 def test_a_written_network_is_read_narrow_and_in_half_precision(trained, pictures, tmp_path):
@@ -111,16 +97,6 @@ def test_the_decoder_clamps_smoothly_at_three():
     clamp = Clamp()
     assert torch.tensor(0.01).allclose(clamp(torch.tensor(0.01)), rtol=1e-4)
     assert clamp(torch.tensor([-1e6, 1e6])).tolist() == [-3, 3]
-
-
-def test_a_block_keeps_channels_of_zeros():
-    block = Block(3)
-    with torch.no_grad():
-        for convolution in (block.conv[0], block.conv[2], block.conv[4]):
-            convolution.weight[2], convolution.weight[:, 2], convolution.bias[2] = 0, 0, 0
-        x = torch.rand(1, 3, 5, 5)
-        x[:, 2] = 0
-        assert block(x)[:, 2].abs().max() == 0
 
 
 @pytest.mark.parametrize(

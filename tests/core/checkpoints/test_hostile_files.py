@@ -287,23 +287,6 @@ def test_tensors_of_torch_files_are_what_torch_load_reads(tmp_path, old):
         assert torch.equal(tensor, expected[name])
 
 
-def test_an_expert_of_views_is_the_one_of_their_copies(bases, tmp_path):
-    content = content_of(bases["map"])
-    views = {name: value.t().contiguous().t() if value.ndim == 2 else value for name, value in copied(content)}
-    views |= {name: content["out.2.bias"][:1].expand(len(content[name])) for name in content if name.endswith("bias")}
-    expected = {name: value.clone() for name, value in copied(views)}
-    torch.save({"mcdm": content["mcdm"], **views}, tmp_path / "views.pt")
-    state = load_expert(tmp_path / "views.pt").network.state_dict()
-    assert all(torch.equal(state[name], value) for name, value in expected.items())
-    convert_expert(tmp_path / "views.pt", tmp_path / "copies.safetensors")
-    converted, _ = read_checkpoint(tmp_path / "copies.safetensors")
-    assert all(torch.equal(converted[name], value) for name, value in expected.items())
-
-
-def copied(content):
-    return [(name, value) for name, value in content.items() if isinstance(value, torch.Tensor)]
-
-
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize(
     ("tensors", "message"),

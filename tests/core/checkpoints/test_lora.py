@@ -77,13 +77,6 @@ def test_a_strength_that_no_weight_can_hold_is_refused(expert, file, strength, e
         with_lora(expert, file, strength * 10)
 
 
-def test_two_loras_add_up(expert, file):
-    twice = with_lora(with_lora(expert, file), file)
-    torch.testing.assert_close(
-        output(twice.network), output(with_lora(expert, file, 2.0).network), atol=1e-4, rtol=1e-4
-    )
-
-
 def test_the_file_says_what_it_is(trained, file, tmp_path):
     with safe_open(file, "pt") as opened:
         assert json.loads(opened.metadata()["mcdm_lora"]) == {"steps": 3, "data": "Gesichter, grün"}

@@ -7,14 +7,13 @@ import torch
 
 from mcdm_core import load_expert
 from mcdm_core.checkpoints import save_expert
-from mcdm_core.checkpoints.autoencoders import encoder_key, find_vae_of, load_autoencoder, save_autoencoder
+from mcdm_core.checkpoints.autoencoders import encoder_key, find_vae_of, load_autoencoder
 from mcdm_core.checkpoints.metadata import ExpertMetadata
 from mcdm_core.cli.sampling_options import SamplingOptions
 from mcdm_core.networks import UNet, UNetConfig
-from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
 from mcdm_core.product.term import Term
 
-from ...support.small_experts import LATENT_NETWORK
+from ...support.small_experts import LATENT_NETWORK, write_vae
 
 EARLIER = Path(__file__).parents[3] / "studies" / "networks" / "pixels" / "hair.safetensors"
 
@@ -25,10 +24,7 @@ def vaes(tmp_path):
     folder = tmp_path / "vae"
     folder.mkdir()
     for seed, name in enumerate(("b.safetensors", "a.safetensors")):
-        torch.manual_seed(seed)
-        network = Autoencoder(AutoencoderConfig((4, 4, 4, 4)))
-        network.norm.measure(network.features(torch.rand(8, 3, 16, 16) * 2 - 1))
-        save_autoencoder(folder / name, network.eval())
+        write_vae(folder / name, seed)
     return folder
 
 
