@@ -1,11 +1,13 @@
-"""A linear student becomes the product of Gaussians of one variance, whose x0 is known in closed form."""
+"""Losses, and a linear student that becomes the product of Gaussians of one variance, whose x0 has a closed form."""
 
 import pytest
 import torch
 
-from mcdm_core import Passes, Schedule
+from mcdm_core import PREDICTIONS, Flow, Passes, Schedule, prediction_named
 from mcdm_core.checkpoints.lora import save_lora, with_lora
+from mcdm_core.diffusion.prediction import output_from_x0
 from mcdm_core.distil.config import LearningConfig, LogsConfig, LossConfig, TrajectoryConfig
+from mcdm_core.distil.loss import Loss
 from mcdm_core.distil.run import distil_product
 
 from ...support.distillation import (
@@ -77,3 +79,29 @@ def test_what_passes_leave_out_is_what_the_student_learns(tmp_path):
     means = terms[0].expert.network.means
     expected = (1.5 * means[[0, 1, 2]] + 0.75 * means[[1, 2, 0]]) / 2.25
     assert (network.mean.weight.T - expected).abs().max() < 1e-2
+
+
+SIGMAS = torch.tensor([0.05, 0.7, 3.0, 14.6], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", PREDICTIONS)
+@pytest.mark.parametrize("schedule", [Schedule.linear(), Flow()], ids=["linear", "flow"])
+def test_it_is_the_squared_error_of_what_is_predicted(name, schedule):
+    """Of two predictions for one x_t."""
+    student, teacher, noise = torch.randn(3, 4, 2, 3, 3, dtype=torch.float64)
+    alpha_t = schedule.alpha(SIGMAS).view(-1, 1, 1, 1)
+    sigma_t = alpha_t * SIGMAS.view(-1, 1, 1, 1)
+    x_t = alpha_t * teacher + sigma_t * noise
+    outputs = [output_from_x0(prediction_named(name), x0, x_t, alpha_t, sigma_t) for x0 in (student, teacher)]
+    found = Loss(prediction_named(name), schedule, most=1e9)(student, teacher, SIGMAS)
+    torch.testing.assert_close(found, (outputs[0] - outputs[1]).square().mean())
+
+
+def test_weights_are_bounded():
+    weight = Loss(prediction_named("eps"), Schedule.linear(), 5.0).weight(SIGMAS)
+    torch.testing.assert_close(weight, (SIGMAS**-2).clamp(max=5.0))
+
+
+@pytest.mark.parametrize(("given", "compared"), [("", "v"), ("x0", "x0")])
+def test_the_students_own_prediction_is_compared_unless_another_is_asked_for(given, compared):
+    assert Loss.of(LossConfig(given), make_student("v")).prediction.name == compared

@@ -1,6 +1,5 @@
 """A distillation from Python: what it gives, what it says, and what it refuses."""
 
-import csv
 from dataclasses import replace
 
 import pytest
@@ -12,6 +11,7 @@ from mcdm_core.distil.run import distil_product
 from studies.gaussian import gaussian_expert
 
 from ...support.distillation import MEANS, labels, make_config, make_student, make_terms
+from ...support.tiny_runs import csv_rows
 
 ALL = labels(0, 1, 2)
 
@@ -40,8 +40,7 @@ def test_held_out_losses_fall_and_those_of_unseen_prompts_are_told_apart(tmp_pat
     config = make_config(100)
     config = replace(config, report=replace(config.report, held_out_every=50))
     distil_product(make_terms(), make_student(), ALL, tmp_path, config, unseen=[1])
-    with (tmp_path / "held_out.csv").open(newline="", encoding="utf-8") as file:
-        rows = [*csv.DictReader(file)]
+    rows = csv_rows(tmp_path / "held_out.csv")
     assert [(row["step"], row["prompts"]) for row in rows] == [
         (step, prompts) for step in ("50", "100") for prompts in ("trained", "unseen")
     ]
