@@ -16,7 +16,6 @@ from mcdm_core.product.rules.eq10 import EQ10
 from studies import gallery
 from studies.cli import main
 from studies.evaluation.config import load_evaluation
-from studies.evaluation.drawing import start_noise
 from studies.gallery import lora_pair, regions, two_spaces, weight
 from studies.gallery.faces import caption_term, face_map, map_term
 from studies.gallery.runs import Run, at_most, drawn_grid
@@ -156,16 +155,6 @@ def test_the_animation_begins_again_without_end_and_rests_at_both_ends():
 # The masks.
 
 
-def test_a_side_s_mask_is_what_the_other_one_s_leaves():
-    mask = regions.right_mask(4, 32)
-    assert mask.shape == (4, 32)
-    assert torch.equal(mask[0], mask[3])
-    assert torch.allclose(mask + mask.flip(1), torch.ones_like(mask))
-    assert (mask[0, :12] == 0).all()
-    assert (mask[0].diff() >= 0).all()
-    assert 0 < mask[0, 16] < 1
-
-
 def test_sides_have_masks_and_what_is_alone_has_none(faces):
     rows = regions.region_rows(faces, (0, 1), steps=4)
     assert [len(row) for row in rows] == [len(regions.COLUMNS)] * 4
@@ -219,13 +208,6 @@ def test_rows_are_the_first_pictures_of_the_table(bleeding):
         ]
         assert [run.rule for run in runs] == [EQ10, EQ10, EQ10, EQ10, OWN_NULL]
         assert [term.reliability for term in runs[3].terms] == [1.0, 0.0, 0.0]
-
-
-def test_a_cell_starts_from_the_noise_of_the_table_s_picture(bleeding):
-    (run,) = runs_of(lora_pair.lora_pair_rows(bleeding, [1]))[0][:1]
-    shape = run.terms[0].expert.sample_shape
-    noise = torch.randn(1, *shape, generator=torch.Generator().manual_seed(run.seed))
-    assert torch.equal(noise, start_noise(run.terms[0].expert, range(1, 2)))
 
 
 # Two latent spaces.

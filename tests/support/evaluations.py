@@ -3,12 +3,11 @@
 import torch
 from safetensors.torch import save_file
 
-from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder, save_autoencoder
-from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
+from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder
 from mcdm_core.networks.image_encoder import ImageEncoder
 from studies.evaluation.reader import WIDTH, Reader
 
-from .small_experts import write_expert
+from .small_experts import write_expert, write_vae
 
 _SHAPE = {"channel_mult": (1,), "attention_downsamplings": (), "patch": 8}
 
@@ -35,11 +34,17 @@ def write_small(folder, name, condition, reads, tower=None, schedule="cosine", s
     write_expert(folder / f"{name}.safetensors", condition, size, tower, _SHAPE | reads, schedule)
 
 
+def write_small_maps(folder, *names):
+    """An expert of each map; returns their files by name."""
+    for name in names:
+        write_small(folder, name, {"kind": "map", "map": name}, {"map_channels": 1})
+    return {name: folder / f"{name}.safetensors" for name in names}
+
+
 def write_small_vae(folder):
     """A narrow VAE of random weights in the folder; returns its key."""
     folder.mkdir(exist_ok=True)
-    save_autoencoder(folder / "vae.safetensors", Autoencoder(AutoencoderConfig((4, 4, 4, 4))).eval())
-    return encoder_key(load_autoencoder(folder / "vae.safetensors"))
+    return encoder_key(load_autoencoder(write_vae(folder / "vae.safetensors")))
 
 
 def write_small_latent(folder, name, condition, reads, vae, tower=None, schedule="cosine"):

@@ -19,7 +19,7 @@ from studies.evaluation.run import FRECHET, Evaluation
 from studies.evaluation.sampling import draw_samples
 from studies.metrics import PictureFeatures
 
-from ...support.evaluations import InProcess, write_evaluation, write_small, write_small_text
+from ...support.evaluations import InProcess, write_evaluation, write_small_maps, write_small_text
 from ...support.small_disk import contents, run_on_a_full_disk
 from ...support.tiny_runs import csv_rows, write_folder
 
@@ -34,8 +34,7 @@ SETTINGS = {
 
 
 def write_experts(folder):
-    for name in ("hair", "skin"):
-        write_small(folder, name, {"kind": "map", "map": name}, {"map_channels": 1})
+    write_small_maps(folder, "hair", "skin")
     write_small_text(folder, "text", TextTower())
     return ("hair", "skin", "text")
 

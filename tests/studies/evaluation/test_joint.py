@@ -8,7 +8,7 @@ from mcdm_core import Expert, Schedule, Term, load_expert, prediction_named, sam
 from mcdm_core.product.joint_denoiser import JointDenoiser
 from studies.evaluation.joint import Joint, mix_of, sample_joint, with_averages_of
 
-from ...support.evaluations import write_small, write_small_latent, write_small_vae
+from ...support.evaluations import write_small
 
 SIZES = {"skin": 32, "hair": 64}
 
@@ -72,21 +72,6 @@ def test_shared_noise_is_white_and_has_the_averages_of_the_references():
     torch.testing.assert_close(F.avg_pool2d(shared, 2), torch.einsum("dc, bchw -> bdhw", mix, reference) / 2)
     rows = F.unfold(shared, 2, stride=2).movedim(1, -1).flatten(0, 1)  # the 12 values of a piece
     torch.testing.assert_close(rows.T @ rows / len(rows), torch.eye(12), atol=0.06, rtol=0)
-
-
-def test_latents_share_their_noise_with_pixels(terms, tmp_path):
-    vae = write_small_vae(tmp_path)
-    write_small_latent(tmp_path, "latents", {"kind": "map", "map": "hair"}, {"map_channels": 64}, vae)
-    expert = load_expert(tmp_path / "latents.safetensors", vae=tmp_path / "vae.safetensors")
-    hair = expert.encoder.encode_map(torch.rand(1, 256, 256, generator=rng()))
-    latents = Term(expert, hair, hair.null(), weight=2.0)
-    maps = torch.rand(1, 64, 64, generator=rng())
-    pixels = terms[1].expert.encoder.encode_map(maps)
-    chain = [latents, Term(terms[1].expert, pixels, pixels.null(), weight=2.0)]
-    noise = torch.randn(1, *expert.sample_shape, generator=rng())
-    shared, own = (sample_joint(chain, noise, "2", Joint(noise=kind), rng(), eta=1.0) for kind in ("shared", "own"))
-    assert shared.isfinite().all()
-    assert not torch.equal(shared, own)  # by little, as the VAE's weights are random
 
 
 class Mixing(torch.nn.Module):

@@ -1,6 +1,5 @@
 """Experts of latents, measured on pictures of 256 pixels."""
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,23 +7,22 @@ import numpy as np
 import pytest
 import torch
 
-from mcdm_core import load_expert
 from mcdm_core.networks import TextTower, TextTowerConfig
-from mcdm_core.pictures.files import as_bytes
 from mcdm_core.text.vocabulary import gather_vocabulary
 from studies.cli import main
 from studies.data.animals import ANIMALS
-from studies.evaluation import drawing, held_out, sampling
+from studies.evaluation import held_out, sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig, load_evaluation
 from studies.evaluation.decoded import decoded
 from studies.evaluation.kinds import open_held_out
 from studies.evaluation.predictions import SIGMAS, measure_predictions
 from studies.evaluation.row import DECODED, REAL
 from studies.evaluation.run import Evaluation
-from studies.evaluation.sampling import draw_samples, sample_key, vae_of
+from studies.evaluation.sampling import sample_key, vae_of
 from studies.evaluation.scenes import held_out_scene
 
 from ...support.evaluations import InProcess, write_evaluation, write_small_latent, write_small_vae
+from ...support.tiny_runs import csv_rows
 
 CONFIGS = Path(__file__).parents[3] / "studies" / "configs" / "evaluate"
 FACES = DataConfig("faces", seed=25_000_000, count=2, image_size=256)
@@ -72,9 +70,8 @@ def evaluate(folder, tmp_path, monkeypatch):
         assert main(["evaluate", str(path), *where]) == 0
         out = tmp_path / "out" / path.stem
         measured = {}
-        with (out / "figures.csv").open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                measured.setdefault(row["setting"], {})[row["measure"]] = float(row["figure"])
+        for row in csv_rows(out / "figures.csv"):
+            measured.setdefault(row["setting"], {})[row["measure"]] = float(row["figure"])
         return measured, (out / "table.md").read_text("utf-8")
 
     return run
@@ -119,18 +116,6 @@ def test_configurations_name_measures_and_experts_that_there_are(path, experts, 
     evaluation = Evaluation(config, tmp_path, tmp_path, 1)
     assert config.data.image_size == 256
     assert config.measures or "stripes" in evaluation.groups  # where a configuration names no measures
-
-
-def test_samples_are_decoded(experts, tmp_path, monkeypatch):
-    monkeypatch.setattr(sampling, "ProcessPoolExecutor", InProcess)
-    images = draw_samples(UNITED, FACES, experts, 2, tmp_path, 1).images
-    assert images.shape == (2, 256, 256, 3)
-    hair = load_expert(experts["hair"])
-    terms = drawing.terms_of(UNITED, experts, open_held_out(FACES), range(2))
-    latents = drawing.sample_product(terms, drawing.start_noise(hair, range(2)), "1", rule=drawing.RULES["product"])
-    assert latents.shape == (2, 4, 32, 32)
-    expected = as_bytes(hair.decode(latents)).permute(0, 2, 3, 1).numpy()
-    assert np.abs(images.astype(int) - expected).max() <= 1
 
 
 def test_a_better_decoder_draws_other_samples(experts, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from studies.evaluation.kinds import open_held_out
 from studies.evaluation.methods import Choice
 from studies.evaluation.sampling import draw_samples
 
-from ...support.evaluations import InProcess, images_of, write_small
+from ...support.evaluations import InProcess, images_of, write_small_maps
 
 FACES = DataConfig("faces", seed=23_000_000, count=3)
 WEIGHTS = {"hair": 2.0, "skin": 3.0}
@@ -30,9 +30,7 @@ ROWS = 4 * PLAIN.steps  # two conditions and two nulls a step
 
 @pytest.fixture
 def experts(tmp_path):
-    for name in WEIGHTS:
-        write_small(tmp_path / "experts", name, {"kind": "map", "map": name}, {"map_channels": 1})
-    return {path.stem: path for path in (tmp_path / "experts").iterdir()}
+    return write_small_maps(tmp_path / "experts", *WEIGHTS)
 
 
 @pytest.fixture
@@ -106,17 +104,6 @@ def test_experts_are_combined_by_logic(logic, draw, experts):
     assert np.array_equal(samples.images, images_of(expected))
     assert samples.rows.tolist() == [ROWS, ROWS]
     assert not np.array_equal(samples.images, draw(PLAIN).images)
-
-
-def test_an_expert_of_negative_weight_is_excluded(draw, experts):
-    excluding = replace(PLAIN, terms=(TERMS[0], replace(TERMS[1], weight=-1.0)), logic=Logic(priors=(1.0, 0.3)))
-    hair, skin = terms_of(experts, [0, 1])
-    terms = [hair, replace(skin, weight=-1.0)]
-    with torch.no_grad():
-        expected = sample_product(
-            terms, noise_of(0, 1), "3", sampler=partial(sample_logic, logic=excluding.logic), generator=generator(ADDED)
-        )
-    assert np.array_equal(draw(excluding).images, images_of(expected))
 
 
 def test_experts_choose_by_what_their_runs_asked_anyway(draw, experts):

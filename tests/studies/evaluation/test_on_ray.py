@@ -5,32 +5,27 @@ import os
 import re
 import signal
 
-import numpy as np
 import psutil
 import pytest
 
-from mcdm_core.networks import TextTower
 from studies.cli import main
 from studies.evaluation import jobs, sampling
 
 from ...support.evaluations import (
     InProcess,
     write_evaluation,
-    write_small,
     write_small_latent,
-    write_small_text,
     write_small_vae,
 )
 from ...support.ray_nodes import RayNodes, secured
 from ...support.tiny_runs import write_folder
 from ...support.watchdog import wait_until
+from .test_evaluate import HAIR, SKIN, TEXT, write_experts
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray isn't installed (requirements-hosts.txt)"
 )
 FACES = 'kind = "faces"\nseed = 25_000_000\ncount = 4'
-HAIR, SKIN = '{ expert = "hair", condition = "hair" }', '{ expert = "skin", condition = "skin", shift = 1 }'
-TEXT = '{ expert = "text", condition = "text", weight = 2.0 }'
 SETTINGS = {
     "two": f"terms = [{HAIR}, {SKIN}]\nsteps = 2\neta = 1.0",
     "caption": f'terms = [{TEXT}]\nvary = "weight"\nvalues = [1.0, 3.0]',
@@ -39,10 +34,7 @@ SETTINGS = {
 
 @pytest.fixture
 def faces(tmp_path):
-    for name in ("hair", "skin"):
-        write_small(tmp_path / "experts", name, {"kind": "map", "map": name}, {"map_channels": 1})
-    write_small_text(tmp_path / "experts", "text", TextTower())
-    return write_evaluation(tmp_path / "faces.toml", FACES, ("hair", "skin", "text"), SETTINGS)
+    return write_evaluation(tmp_path / "faces.toml", FACES, write_experts(tmp_path / "experts"), SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -120,19 +112,6 @@ def test_machines_compute_with_the_code_that_they_are_sent(cluster):
         ray = running._ray
         where = ray.remote(lambda: [__import__("importlib").import_module(name).__file__ for name in names])
         assert all("runtime_resources" in path for path in ray.get(where.remote()))
-
-
-@needs_ray
-def test_it_goes_on_with_the_missing_batches(cluster, faces, here, tmp_path, monkeypatch):
-    assert evaluate(tmp_path, faces, "there", "--ray", cluster.address) == 0
-    files = sorted((tmp_path / "there samples").iterdir())
-    black = np.zeros_like(np.load(files[0]))
-    np.save(files[0], black)  # drawn again, it would not be black
-    lost = files[-1].read_bytes()
-    files[-1].unlink()
-    assert evaluate(tmp_path, faces, "there", "--ray", cluster.address) == 0
-    assert not np.load(files[0]).any()
-    assert files[-1].read_bytes() == lost
 
 
 @needs_ray

@@ -9,9 +9,8 @@ import torch
 from PIL import Image
 
 from mcdm_core import load_expert
-from mcdm_core.checkpoints.autoencoders import load_autoencoder, save_autoencoder
+from mcdm_core.checkpoints.autoencoders import load_autoencoder
 from mcdm_core.conditions import build_encoder
-from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
 from mcdm_core.training.config import DataConfig, load_config
 from mcdm_core.training.data.latents import LatentSpace
 from mcdm_core.training.expert.checks import check_config
@@ -24,6 +23,7 @@ from studies.training.faces import FaceKind
 from studies.training.kinds import KINDS
 from studies.training.mixture_kind import MixtureKind, drawings_of
 
+from ...support.small_experts import write_vae
 from ...support.tiny_runs import LATENT_NETWORK
 
 CONFIG = f"""
@@ -57,13 +57,6 @@ def config(tmp_path):
     path = tmp_path / "start.toml"
     path.write_text(CONFIG, encoding="utf-8")
     return path
-
-
-def write_vae(path, seed=0):
-    torch.manual_seed(seed)
-    network = Autoencoder(AutoencoderConfig((4, 4, 4, 4)))
-    network.norm.measure(network.features(torch.rand(8, 3, 16, 16) * 2 - 1))
-    save_autoencoder(path, network.eval())
 
 
 def test_a_run_writes_a_network_of_latents_and_looks_at_it_through_the_vae(config, tmp_path):

@@ -1,18 +1,22 @@
-"""What a VAE loses of drawings."""
+"""What a VAE loses of drawings, and the colours of its latents."""
 
-import csv
+import logging
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from mcdm_core.checkpoints.autoencoders import save_autoencoder
+from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder
 from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
 from mcdm_core.training.config import DataConfig
 from studies.evaluation import main
+from studies.evaluation.preview import fit_colors
 from studies.evaluation.reconstructions import Figure, measure_faces, measure_landscapes, measure_reconstructions
 from studies.training.mixture_kind import drawings_of
+
+from ....support.small_experts import write_vae
+from ....support.tiny_runs import csv_rows
 
 
 class Perfect(Autoencoder):
@@ -50,12 +54,10 @@ def test_landscapes_are_read_at_any_size(tmp_path):
 
 
 def test_the_command_writes_a_table(tmp_path):
-    path = tmp_path / "vae.safetensors"
-    network = Autoencoder(AutoencoderConfig((4, 4, 4, 4)))
-    save_autoencoder(path, network.eval())
+    path = write_vae(tmp_path / "vae.safetensors")
     out = tmp_path / "out" / "vae.csv"
     assert main(["vae", str(path), "--out", str(out), "--cache", str(tmp_path / "data"), "--count", "1"]) == 0
-    rows = list(csv.DictReader(out.open(encoding="utf-8")))
+    rows = csv_rows(out)
     assert [row["measure"] for row in rows if row["kind"] == "latents"][:2] == [
         "mean of channel 0",
         "deviation of channel 0",
@@ -66,3 +68,20 @@ def test_the_command_writes_a_table(tmp_path):
 def test_a_folder_is_no_name_of_a_table(tmp_path):
     with pytest.raises(ValueError, match="is a folder; add a file's name"):
         main(["vae", str(tmp_path / "no vae"), "--out", str(tmp_path)])
+
+
+def test_colours_that_are_a_linear_map_are_found():
+    latents, factors, bias = torch.randn(3, 4, 5, 6), torch.randn(4, 3), torch.randn(3)
+    colors = torch.einsum("nchw,cr->nrhw", latents, factors) + bias.view(-1, 1, 1)
+    pictures = colors.repeat_interleave(8, 2).repeat_interleave(8, 3)
+    found = fit_colors(latents, pictures)
+    torch.testing.assert_close(found[0].float(), factors, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[1].float(), bias, atol=1e-5, rtol=0)
+
+
+def test_the_command_tells_the_colours_and_whose_they_are(tmp_path, caplog):
+    path = write_vae(tmp_path / "vae.safetensors")
+    with caplog.at_level(logging.INFO):
+        assert main(["preview", str(path), "--cache", str(tmp_path / "data"), "--count", "1"]) == 0
+    assert encoder_key(load_autoencoder(path)) in caplog.text
+    assert "root mean square error" in caplog.text
