@@ -48,7 +48,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--all-combinations", action="store_true", help="check all 400 combinations of experts against brute force"
     )
-    parser.addoption("--hostile-files", type=int, default=40, help="spoiled files of each kind that a server is given")
+    parser.addoption("--hostile-files", type=int, default=40, help="spoiled files of each kind that nodes are given")
     parser.addoption(
         "--dynamic-vram", action="store_true", help="run tests with ComfyUI's dynamic VRAM, stood in for on the CPU"
     )
@@ -266,15 +266,15 @@ def latent_experts(core, save_small, small_vaes) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def server(comfyui, small_experts, latent_experts, base, tmp_path_factory, request):
-    """A server with the small experts and their VAEs; a module with `COUNTS_CALLS` has its calls counted."""
+def server(comfyui, small_experts, latent_experts, base, tmp_path_factory):
+    """A server with the small experts and their VAEs."""
     from .support.server.comfyui_server import started
 
     folder = tmp_path_factory.mktemp("comfyui-server")
     shutil.copytree(base / "models", folder / "models")
     (folder / "input").mkdir()
     Image.fromarray(np.full((32, 32), 255, np.uint8)).save(folder / "input" / "white.png")
-    with started(comfyui, folder, counts_calls=getattr(request.module, "COUNTS_CALLS", False)) as running:
+    with started(comfyui, folder) as running:
         yield running
 
 
@@ -372,6 +372,20 @@ def sample(node):
         inputs = {"sampler_name": sampler_name, "scheduler": "normal", "latent_image": latent, "denoise": denoise}
         inputs |= more
         return node("MCDM_KSampler", experts=experts, seed=seed, steps=steps, **inputs)[0]["samples"]
+
+    return run
+
+
+@pytest.fixture
+def sweep(node):
+    """Run Reliability Sweep; returns the samples and the grids."""
+    from .support.core_samplers import SWEPT
+
+    def run(experts, vae, latent=None, **changes):
+        inputs = {**SWEPT, "steps": 3, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, **changes}
+        latent = latent or {"samples": torch.zeros(1, 3, 32, 32)}
+        found, grids = node("MCDM_ReliabilitySweep", experts=experts, latent_image=latent, vae=vae, **inputs)
+        return found["samples"], grids
 
     return run
 

@@ -9,7 +9,7 @@ import pytest
 
 from ...support.calls import counted_calls
 from ..support.server.comfyui_server import ROOT
-from ..support.server.posts import MARKED, VALIDATED, queued
+from ..support.server.posts import MARKED, PAINTED, VALIDATED, queued
 from ..support.server.posts import prompt_node as node
 from ..support.server.prompts import expert, product, sweep
 
@@ -19,7 +19,6 @@ def titled(title, of):
     return {**of, "_meta": {"title": title}}
 
 
-PAINTED = node("EmptyImage", width=32, height=32, batch_size=1, color=0xFFFFFF)
 PREVIEW = node("PreviewImage", images=["sample", 1])
 
 
@@ -107,12 +106,12 @@ MISTAKES = {
             "Expert 1 needs a VAE, because it works on pictures of 32×32 pixels and expert 2 on",
         ),
     ),
-    "weights 0": (
+    "no positive weight": (
         sampled_by(
             "logic",
             logic=node("MCDM_Logic", **LOGIC),
             first=expert("hair", weight=0.0),
-            second=expert("skin", weight=0.0, experts=["first", 0]),
+            second=expert("skin", weight=-1.0, experts=["first", 0]),
         ),
         ("logic", "operation", "and got none among expert 1, expert 2; raise the weight of one of them"),
     ),

@@ -7,10 +7,12 @@ import torch
 import nodes
 
 LATENT = {"samples": torch.zeros(2, 3, 32, 32)}
+SWEPT = {"expert_index": 2, "values": "0, 0.25, 1", "vary": "reliability", "guidance": "1", "seed": 5, "seeds": 2}
+"""What Reliability Sweep is given in tests."""
 
 
-def core_ksampler(model, expert, cfg, sampler_name="euler", latent=LATENT, denoise=1.0):
-    settings = (5, 4, cfg, sampler_name, "normal", expert.condition, expert.null, latent)
+def core_ksampler(model, expert, cfg, sampler_name="euler", latent=LATENT, denoise=1.0, scheduler="normal"):
+    settings = (5, 4, cfg, sampler_name, scheduler, expert.condition, expert.null, latent)
     return nodes.common_ksampler(model, *settings, denoise=denoise)[0]["samples"]
 
 

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import json
+import random
 import re
 import sys
 from types import ModuleType
@@ -19,7 +20,7 @@ from safetensors.torch import save_file
 from ..support.families.sized_noise import SizedFlow
 from ..support.oracle.networks import network
 from ..support.server.posts import prompt_node, said_of
-from ..support.server.prompt_mutants import mutants
+from ..support.server.prompt_mutants import mutant
 
 
 @pytest.fixture(scope="module")
@@ -326,11 +327,6 @@ def test_an_empty_file_stands_for_one_that_is_elsewhere(remote, base):
     remote("model_files").check_model_files({"checkpoints/none.safetensors": {"size": 3}, "nowhere/x.pt": {"size": 3}})
 
 
-def test_without_ray_a_sentence_says_how_to_get_it(remote, without_ray):
-    with pytest.raises(ValueError, match=r"Expected Ray.*; run: python -m pip install -r .*requirements-hosts\.txt$"):
-        remote("cluster").connect("127.0.0.1:6379")
-
-
 def test_nothing_behind_the_node_is_asked_for(node):
     node_class = node.classes["MCDM_ExpertRemote"]
     assert node_class.check_lazy_status(model=None, condition=None, null=None, weight=1.0) == []
@@ -408,7 +404,8 @@ def test_mutated_graphs_are_read_or_refused(remote, host):
             return False
         return bool(remote("prompt_part").part_behind(graph.nodes.__getitem__, graph.links, lambda kind: ["image"]))
 
-    read = [is_read(json.dumps(mutant.prompt)) for mutant in mutants([graph_of()], 7, 400)]
+    chance = random.Random(7)
+    read = [is_read(json.dumps(mutant(graph_of(), chance).prompt)) for _ in range(400)]
     assert 40 < sum(read) < 360
 
 

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,17 +37,6 @@ INSTALLED = (
     "subgraphs",
     "locales",
 )
-COUNTED_CALLS = Path(__file__).with_name("counted_calls.py")
-
-
-class Calls(NamedTuple):
-    """Numbers of calls, by the thread that answers requests and by the one that runs prompts."""
-
-    answering: int
-    running: int
-
-    def __sub__(self, before: "Calls") -> "Calls":
-        return Calls(self.answering - before.answering, self.running - before.running)
 
 
 class Server:
@@ -81,10 +70,6 @@ class Server:
 
     def wait(self, prompt_id: str) -> dict:
         return self.until(lambda: self.get(f"/history/{prompt_id}").get(prompt_id), "the end of a run")
-
-    def calls(self) -> "Calls":
-        """Numbers of calls that the server has made, if it was started with `counts_calls`."""
-        return Calls(**self.get("/counted_calls"))
 
     def until(self, condition, what: str):
         """Wait until a condition holds; returns its result."""
@@ -141,17 +126,9 @@ async def page_events(server: Server, prompts: list[dict], kind: str, last: str,
 
 
 @contextmanager
-def started(comfyui: Path, folder: Path, counts_calls: bool = False) -> Iterator[Server]:
-    """Install the pack under `folder`, which holds models/ and input/, and run ComfyUI there.
-
-    Args:
-        comfyui: ComfyUI's folder.
-        folder: The base directory.
-        counts_calls: Install `counted_calls` too, for `Server.calls`.
-    """
+def started(comfyui: Path, folder: Path) -> Iterator[Server]:
+    """Install the pack under `folder`, which holds models/ and input/, and run ComfyUI there, from its own folder."""
     install(folder / "custom_nodes" / "mcdm")
-    if counts_calls:
-        shutil.copy2(COUNTED_CALLS, folder / "custom_nodes" / COUNTED_CALLS.name)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -29,6 +29,9 @@ def prompt_node(class_type: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": class_type, "inputs": inputs}
 
 
+PAINTED = prompt_node("EmptyImage", width=32, height=32, batch_size=1, color=0xFFFFFF)
+
+
 @contextmanager
 def queued(host: Any, prompt: dict) -> Iterator[None]:
     """Within the block, the pack's checks see this prompt, as during its validation."""

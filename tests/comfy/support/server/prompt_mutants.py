@@ -5,7 +5,6 @@ The change is drawn from a seed or by hypothesis, which also draws any JSON for 
 
 import copy
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,13 +41,6 @@ class Mutant:
 
     change: str
     prompt: Any
-
-
-def mutants(prompts: list[dict], seed: int, count: int) -> Iterator[Mutant]:
-    """A number of prompts, the same ones for the same seed."""
-    chance = random.Random(seed)
-    for number in range(count):
-        yield mutant(prompts[number % len(prompts)], chance)
 
 
 def mutant(good: dict, chance: random.Random) -> Mutant:
