@@ -132,16 +132,12 @@ def test_a_product_as_a_model_does_the_same(load, chain, node, product, run, pas
 
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("name", OF_CHAINS)
-def test_a_sweep_does_the_same(load, chain, node, sample, passes, watched, name):
+def test_a_sweep_does_the_same(load, chain, node, sample, sweep, passes, watched, name):
     experts = METHODS[name].chain(node, chain(passes.watch(load("hair")), passes.watch(load("skin"))))
     latent = {"samples": torch.zeros(1, 3, 32, 32)}
     expected, asked = watched(lambda: sample(experts, latent, steps=6))
-    settings = {"steps": 6, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, "vae": load("hair").vae}
-    settings |= {"expert_index": 1, "values": "0.5", "vary": "reliability", "guidance": "1", "seed": 5, "seeds": 1}
-    (swept, _), asked_by_cells = watched(
-        lambda: node("MCDM_ReliabilitySweep", experts=experts, latent_image=latent, **settings)
-    )
-    torch.testing.assert_close(swept["samples"], expected, atol=1e-5, rtol=0)
+    (swept, _), asked_by_cells = watched(lambda: sweep(experts, load("hair").vae, values="0.5", seeds=1, steps=6))
+    torch.testing.assert_close(swept, expected, atol=1e-5, rtol=0)
     assert asked_by_cells == asked
 
 
@@ -158,7 +154,8 @@ def test_inspect_samples_the_same_and_shows_it(load, experts, node, name, sample
     chained = method.chain(node, plain)
     given = {"noise": custom.Noise_RandomNoise(3), "sampler": method.sampler(node, sampler)}
     given |= {"sigmas": torch.tensor([20.0, 3.0, 1.0, 0.5, 0.0])}
-    given |= {"latent_image": {"samples": torch.zeros(3, 3, 32, 32)}}
+    masked = {"samples": torch.full((3, 3, 32, 32), 0.25), "noise_mask": torch.eye(32)[None]}
+    given |= {"latent_image": masked}
     expected, _ = custom.SamplerCustomAdvanced().sample(guider=node("MCDM_Guider", experts=chained)[0], **given)
     shown = {"vae": load("hair").vae, "steps_shown": "2"}
     latent, grid, plot = node("MCDM_Inspect", experts=chained, **shown, **given)
@@ -303,20 +300,18 @@ def test_settings_that_can_be_used_are_taken_at_post(host, node, name):
         assert said_of(host, node, method.node_id, **method.posted(**changed)) is True
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].makes != "guider"])
-def test_of_settings_of_another_type_comfyui_says_what_is_wrong(host, node, name):
-    method = METHODS[name]
-    others = {key: "some" for key, value in method.inputs.items() if not isinstance(value, str)}
-    expected = True
-    if "operation" in method.inputs:  # which is marked, so that its choices are the pack's to check
-        others["operation"], expected = 1, "Value 1 not in list ['and', 'or']"
-    assert said_of(host, node, method.node_id, **method.posted(**others)) == expected
-
-
 @pytest.mark.parametrize("name", OF_PRODUCTS)
 def test_samplers_of_products_refuse_another_guider(load, run, passes, name):
     with pytest.raises(ValueError, match=r"product of experts, .* got CFGGuider, .*; connect Product Guider"):
         run(name, guider=core_guider(passes.watch(load("hair")), 1.0))
+    assert not passes.found
+
+
+@pytest.mark.parametrize("name", OF_PRODUCTS)
+def test_samplers_of_products_refuse_a_run_without_a_positive_weight(load, chain, run, passes, name):
+    chained = chain(*((passes.watch(load(of)), {"weight": w}) for of, w in (("hair", -1.0), ("skin", -0.5))))
+    with pytest.raises(ValueError, match=r"positive weight at every noise level, .* expert 1.*; raise the weight"):
+        run(name, chained)
     assert not passes.found
 
 

@@ -1,8 +1,7 @@
-"""Fewer Passes and Schedule (Expert): against brute force, to the bit where nothing is left out, and to the row."""
+"""Fewer Passes and Schedule (Expert): who is asked, to the row; that it is the core's is in `test_same_as_core.py`."""
 
 import logging
 import re
-from functools import partial
 
 import comfy.samplers
 import comfy_extras.nodes_custom_sampler as custom
@@ -10,19 +9,8 @@ import pytest
 import torch
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 
-from ..support.closeness import AGREEMENT
 from ..support.methods import PLAIN_PASSES
-from ..support.oracle.fewer_passes import FewerPassesGuider
-from ..support.oracle.variants import expert_of
 from ..support.server.posts import apply_check, prompt_node, said_of_chain
-from ..support.small_runs import equal_models
-
-STEPS = 7
-POLICIES = {
-    "adaptive null": {"threshold": -1.0, "refresh": 3},
-    "interval": {"start": 0.2, "end": 0.7},
-    "all": {"end": 0.8, "threshold": -1.0, "refresh": 2},
-}
 
 
 @pytest.fixture
@@ -33,13 +21,9 @@ def fewer(node):
 
 @pytest.fixture
 def scheduled(node):
-    """A chain whose last expert has a schedule."""
-
-    def build(experts, sigma_start=0.0, sigma_end=0.0, weight_curve=""):
-        window = {"sigma_start": sigma_start, "sigma_end": sigma_end}
-        return node("MCDM_Schedule", experts=experts, weight_curve=weight_curve, **window)[0]
-
-    return build
+    """A chain whose last expert acts between these noise levels."""
+    window = {"sigma_start": 0.0, "sigma_end": 0.0, "weight_curve": ""}
+    return lambda experts, **told: node("MCDM_Schedule", experts=experts, **{**window, **told})[0]
 
 
 @pytest.fixture
@@ -55,52 +39,6 @@ def counted(caplog):
         return result, asked, plain
 
     return run
-
-
-@pytest.fixture(scope="module")
-def models(pack):
-    """MODELs for the product and their equals for brute force, which share nothing."""
-    return equal_models()
-
-
-@pytest.fixture
-def sampled(sampled):
-    return partial(sampled, steps=STEPS)
-
-
-TWICE = ("heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde")
-RUNS = [
-    *(("eps v eps", policy, "euler") for policy in POLICIES),
-    *(("eps v eps", "adaptive null", sampler) for sampler in (*TWICE, "euler_cfg_pp")),
-    *(("v flow", "adaptive null", sampler) for sampler in ("euler", "heun")),
-    *(("flow eps", policy, "euler") for policy in POLICIES),
-    ("flow eps", "all", "heun"),
-    ("flow eps", "interval", "euler_cfg_pp"),
-]
-
-
-@pytest.mark.one_of(16)
-@pytest.mark.parametrize(("names", "policy", "sampler"), RUNS)
-def test_agrees_with_brute_force(node, models, fewer, scheduled, counted, sampled, names, policy, sampler):
-    ours, theirs = ([expert_of(found[name], i) for i, name in enumerate(names.split())] for found in models)
-    experts = ()
-    for place, expert in enumerate(ours):
-        (experts,) = node("MCDM_Expert", experts=experts, **vars(expert))
-        experts = scheduled(experts, weight_curve="0: 0.5, 0.5: 1.5, 1: 1") if place == 1 else experts
-    (guider,) = node("MCDM_Guider", experts=fewer(experts, **POLICIES[policy]))
-    found, asked, plain = counted(lambda: sampled(guider, sampler))
-    settings = {**PLAIN_PASSES, **POLICIES[policy]}
-    interval = (settings.pop("start"), settings.pop("end"))
-    del settings["sigma_start"], settings["sigma_end"]
-    curves = [None, [(0.0, 0.5), (0.5, 1.5), (1.0, 1.0)], None][: len(theirs)]
-    oracle = FewerPassesGuider(theirs, curves, interval, **settings)
-    expected = sampled(oracle, sampler)
-    assert expected.isfinite().all()
-    assert float((found - expected).abs().max() / expected.std()) <= AGREEMENT
-    assert asked == 2 * sum(oracle.memory.asked)
-    terms = {"eps v eps": 5, "v flow": 4, "flow eps": 4}[names]
-    assert plain == 2 * terms * len(oracle.memory.asked)
-    assert asked < plain or sampler.endswith("cfg_pp")
 
 
 SIGMAS = (20.0, 8.0, 3.0, 1.0, 0.5, 0.1, 0.0)
@@ -132,13 +70,12 @@ def test_experts_take_turns(load, chain, fewer, guide, passes, counted, sampler,
     assert counts == (2 * len(steps), 4 * len(steps))
 
 
-def test_a_null_that_a_hook_reads_is_always_asked(models, fewer, node, counted, sampled):
-    sag = SelfAttentionGuidance.execute(models[0]["eps"], 0.8, 2.0).args[0]
-    experts = ()
-    for place, model in enumerate((sag, models[0]["v"])):
-        (experts,) = node("MCDM_Expert", experts=experts, **vars(expert_of(model, place)))
+def test_a_null_that_a_hook_reads_is_always_asked(bare, fewer, chain, node, counted, sampled):
+    sag, other = bare(0), bare(1)
+    hooked = SelfAttentionGuidance.execute(sag.model, 0.8, 2.0).args[0]
+    experts = chain((sag, {**vars(sag), "model": hooked}), (other, vars(other)))
     (guider,) = node("MCDM_Guider", experts=fewer(experts, threshold=-1.0, refresh=9))
-    assert counted(lambda: sampled(guider))[1:] == (2 * (4 + 6 * 3), 2 * 7 * 4)
+    assert counted(lambda: sampled(guider, steps=7))[1:] == (2 * (4 + 6 * 3), 2 * 7 * 4)
 
 
 def test_inspect_counts_all_calls_of_a_step(load, chain, fewer, host):

@@ -11,8 +11,6 @@ import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
 
-from ..support.attachments import unclamped
-
 SIGMAS = torch.tensor([20.0, 3.0, 1.0, 0.5, 0.0])
 REFUSED = "carry the scores of this chain's run and got some that don't; turn `scores` on"
 
@@ -29,8 +27,8 @@ WEIGHTS = ({"weight": 1.5}, {"weight": 2.0})
 def sampled(node, host):
     """What SamplerCustomAdvanced makes with a guider of these experts."""
 
-    def sample(experts, *, scores=True, kind="MCDM_Guider", sampler="euler_ancestral", sigmas=SIGMAS, batch=4):
-        (guider,) = node(kind, experts=experts, **({"scores": scores} if scores is not None else {}))
+    def sample(experts, sampler="euler_ancestral", sigmas=SIGMAS, batch=4):
+        (guider,) = node("MCDM_Guider", experts=experts, scores=True)
         if isinstance(sampler, str):
             sampler = comfy.samplers.sampler_object(sampler)
         latent = {"samples": torch.zeros(batch, 3, 32, 32)}
@@ -42,43 +40,6 @@ def sampled(node, host):
 @pytest.fixture
 def choose(node):
     return lambda experts, latent, count=2: node("MCDM_Choose", experts=experts, samples=latent, count=count)
-
-
-def recording(points):
-    """Ancestral Euler steps in a plain loop that keep where they ask."""
-
-    def sample(model, x, sigmas, extra_args, callback, disable):
-        generator = torch.Generator().manual_seed(1)
-        for sigma, after in zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True):
-            points.append((x.cpu(), sigma))
-            denoised = model(x, x.new_full((len(x),), sigma), **extra_args)
-            up = min(after, (after**2 * (sigma**2 - after**2) / sigma**2) ** 0.5)
-            x = denoised + ((after**2 - up**2) ** 0.5 / sigma) * (x - denoised)
-            x = x + up * torch.randn(x.shape, generator=generator).to(x)
-        return x
-
-    return sample
-
-
-def lifts(joint, experts, points, made, seen=(slice(None), slice(None))):
-    """The means over these points of what each expert's prompt lifts, in the columns that it sees."""
-    expected = torch.zeros(len(made), 2, dtype=torch.float64)
-    for x, sigma in points:
-        for k, expert in enumerate(experts):
-            null, told = (joint.predicted(expert, of, x, sigma) for of in (expert.null, expert.condition))
-            errors = [(made - of)[..., seen[k]].double().square().flatten(1).mean(1) for of in (null, told)]
-            expected[:, k] += (errors[0] - errors[1]) / len(points)
-    return expected
-
-
-@pytest.mark.one_of(2)
-@pytest.mark.parametrize("kind", ["MCDM_Guider", "MCDM_OwnNullGuider"])
-def test_scores_beside_plain_loops(load, chain, joint, host, sampled, kind):
-    hair, skin = unclamped(load("hair")), unclamped(load("skin"))
-    points, product = [], chain((hair, WEIGHTS[0]), (skin, WEIGHTS[1]))
-    made = sampled(product, kind=kind, sampler=comfy.samplers.KSAMPLER(recording(points)))["samples"]
-    expected = lifts(joint, (hair, skin), points, made)
-    torch.testing.assert_close(host.run.scores.scores_of(made, product), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -110,19 +71,6 @@ def test_choosing_asks_nothing(load, chain, sampled, choose, passes, host):
     order = scores.amin(1).argsort(descending=True)
     assert torch.equal(kept["samples"], latent["samples"][order])
     assert [line.split()[1] for line in text.splitlines()] == [f"{row + 1}:" for row in order.tolist()]
-
-
-def test_the_ksampler_of_the_pack_gives_scores_too(experts, node, choose, host):
-    settings = {"seed": 3, "steps": 3, "sampler_name": "euler_ancestral", "scheduler": "simple", "denoise": 1.0}
-    latent = {"samples": torch.zeros(3, 3, 32, 32)}
-    product = experts()
-    plain, scored = (
-        node("MCDM_KSampler", experts=product, latent_image=latent, **settings, **more)[0]
-        for more in ({}, {"scores": True})
-    )
-    assert torch.equal(plain["samples"], scored["samples"])
-    assert host.run.scores.scores_of(plain["samples"], product) is None
-    assert len(choose(product, scored)[0]["samples"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -212,20 +160,6 @@ def test_a_cancelled_run_leaves_no_scores_and_the_next_one_has_them(experts, sam
         sampled(product, sampler=comfy.samplers.KSAMPLER(cancelled))
     assert len(host.run.scores._SCORES) == before
     assert host.run.scores.scores_of(sampled(product)["samples"], product) is not None
-
-
-def test_scores_heed_masks_windows_and_what_was_left_out(load, chain, node, joint, host, sampled):
-    """Half of the picture, of a mask; one step in three, as the others are left out; and no step after the window."""
-    hair, skin = unclamped(load("hair")), unclamped(load("skin"))
-    mask = torch.zeros(1, 32, 32)
-    mask[..., :16] = 1.0
-    product = chain((hair, {"weight": 1.5}), (skin, {"weight": 2.0, "mask": mask}))
-    saving = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
-    (product,) = node("MCDM_Passes", experts=product, **saving, threshold=-1.0, refresh=3)
-    points = []
-    made = sampled(product, sampler=comfy.samplers.KSAMPLER(recording(points)))["samples"]
-    expected = lifts(joint, (hair, skin), (points[0], points[3]), made, seen=(slice(None), slice(16)))
-    torch.testing.assert_close(host.run.scores.scores_of(made, product), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_an_expert_whose_mask_leaves_out_a_picture_does_not_count_for_it(load, chain, sampled, choose):

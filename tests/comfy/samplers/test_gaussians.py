@@ -1,7 +1,6 @@
-"""Gaussian experts written on the linear and on the cosine schedule, united in ComfyUI: the answer of one schedule.
+"""Gaussian experts as noise predictors and as rectified flows whose noise is scaled, united in ComfyUI.
 
-The schedules end at σ = 157 and σ = 20291, so runs on the cosine schedule's levels start far above the other's. And as
-rectified flows whose noise is scaled, which x0 in closed form tells whether they meet the others at one noise level.
+Their x0 in closed form tells whether they meet at one noise level.
 """
 
 from types import SimpleNamespace
@@ -15,36 +14,34 @@ from ..support.families.sized_noise import SizedFlow
 from ..support.places import around, placed
 
 MEANS, VARIANCES = [-0.8, 0.9, 0.2], [0.3, 0.8, 1.5]
-MIXED = [("linear", "cosine"), ("cosine", "linear")]
 
 
 class GaussianNetwork(torch.nn.Module):
-    """Predicts x0 of data N(μ_k, s_k) exactly, told nothing but x_t, t and k."""
+    """Predicts the noise of data N(μ_k, s_k) exactly, told nothing but x_t, t and k."""
 
-    def __init__(self, config, schedule, prediction):
+    def __init__(self, config, schedule):
         super().__init__()
-        self.config, self.schedule, self.prediction = config, schedule, prediction
+        self.config, self.schedule = config, schedule
         self.moments = torch.nn.Parameter(torch.tensor([MEANS, VARIANCES]), requires_grad=False)
 
     def forward(self, x_t, t, *, labels, context=None, text_active=False):
         alpha_t, sigma_t = (factor[:, None, None, None] for factor in self.schedule.alpha_sigma(t))
         mean, variance = self.moments[:, labels, None, None, None]
         x0 = mean + variance * alpha_t / (variance * alpha_t**2 + sigma_t**2) * (x_t - alpha_t * mean)
-        eps = (x_t - alpha_t * x0) / sigma_t
-        return eps if self.prediction == "eps" else alpha_t * eps - sigma_t * x0
+        return (x_t - alpha_t * x0) / sigma_t
 
 
 @pytest.fixture
 def gaussian(core, host):
     """A Gaussian expert as a MODEL, with condition k and null 2."""
 
-    def build(k, schedule, prediction="eps"):
-        schedule = core.Schedule.named(schedule)
+    def build(k):
+        schedule = core.Schedule.named("cosine")
         encoder = core.conditions.ClassEncoder(torch.zeros(len(MEANS), 1), 32)
         expert = core.Expert(
-            GaussianNetwork(core.UNetConfig(), schedule, prediction),
+            GaussianNetwork(core.UNetConfig(), schedule),
             schedule,
-            core.PREDICTIONS[prediction],
+            core.PREDICTIONS["eps"],
             image_size=32,
             encoder=encoder,
             clamp_x0=False,
@@ -55,47 +52,6 @@ def gaussian(core, host):
         return SimpleNamespace(model=host.files.expert_model.expert_to_model(expert), condition=condition, null=null)
 
     return build
-
-
-@pytest.fixture
-def sampled(gaussian, chain, guide, host):
-    """Sample two experts on these schedules."""
-
-    def run(schedules, sampler, sigmas, predictions=("eps", "eps")):
-        experts = [gaussian(k, *of) for k, of in enumerate(zip(schedules, predictions, strict=True))]
-        sampler = host.samplers.ddim.sample_comfy_ddim if sampler == "MCDM" else sampler
-        return guide(chain(*experts), sampler, sigmas=sigmas)
-
-    return run
-
-
-@pytest.fixture
-def levels(gaussian, node):
-    """Noise levels of a schedule's own timesteps."""
-    return lambda schedule: node("MCDM_Sigmas", model=gaussian(0, schedule).model, spacing="40", denoise=1.0)[
-        0
-    ].tolist()
-
-
-@pytest.mark.one_of(4)
-@pytest.mark.parametrize("sampler", ["MCDM", "euler"])
-@pytest.mark.parametrize("predictions", [("eps", "v"), ("v", "eps")], ids="-".join)
-@pytest.mark.parametrize("schedules", MIXED, ids="-".join)
-def test_a_whole_run(sampled, levels, schedules, predictions, sampler):
-    sigmas = levels(schedules[0])
-    single = sampled(("cosine", "cosine"), sampler, sigmas)
-    torch.testing.assert_close(sampled(schedules, sampler, sigmas, predictions), single, atol=1e-3, rtol=0)
-    assert single.std() > 0.1
-
-
-@pytest.mark.one_of(3)
-@pytest.mark.parametrize("sampler", ["MCDM", "euler", "heun"])
-@pytest.mark.parametrize("schedules", [*MIXED, ("linear", "linear")], ids="-".join)
-def test_levels_above_what_an_expert_knows(sampled, schedules, sampler):
-    """Whichever is first, it is asked at the highest level that it knows."""
-    sigmas = [20_000 * 1e-6 ** (i / 40) for i in range(40)] + [0.0]
-    single = sampled(("cosine", "cosine"), sampler, sigmas)
-    torch.testing.assert_close(sampled(schedules, sampler, sigmas), single, atol=1e-3, rtol=0)
 
 
 class GaussianFlow(torch.nn.Module):
@@ -139,8 +95,7 @@ def test_flows_whose_noise_is_scaled_meet_the_others(gaussian, gaussian_flow, ch
     """None is a pixel expert in the variance-exploding form; the noise of the run is `guide`'s, whose size gives 8."""
     weights, reliabilities = (1.5, 2.0), (1.0, 3.0)
     experts = [
-        gaussian(k, "cosine") if s is None else gaussian_flow(k, s, by_size=by_size and s == 8.0)
-        for k, s in enumerate(scales)
+        gaussian(k) if s is None else gaussian_flow(k, s, by_size=by_size and s == 8.0) for k, s in enumerate(scales)
     ]
     settings = [{"weight": w, "reliability": a} for w, a in zip(weights, reliabilities, strict=True)]
     sigma = 3.0 if scales[0] is None else 0.6
@@ -193,27 +148,11 @@ def test_logic_learns_how_noise_is_scaled_from_what_becomes_of_it(gaussian_flow,
     assert torch.equal(run(by_size=True), run(by_size=False))
 
 
-@pytest.fixture
-def united(gaussian, gaussian_flow, chain):
-    """Both conditions at weight 1 and one null, of noise predictors or of flows; and the levels of a run."""
-
-    def build(kind):
-        if kind == "flow":
-            levels = [1.0, *(level / (1 + level) for level in LEVELS), 0.0]
-            return chain(*((gaussian_flow(k, 1.0), {"weight": 1.0}) for k in range(2))), levels
-        experts = [(gaussian(k, "cosine", kind), {"weight": 1.0}) for k in range(2)]
-        return chain(*experts), [*LEVELS, 0.0]
-
-    return build
-
-
-@pytest.mark.one_of(2)
-@pytest.mark.parametrize("kind", ["eps", "flow"])
-def test_or_of_gaussians_is_their_mixture(node, pixels, united, kind):
-    """All three values of a picture are of one and the same expert."""
-    experts, levels = united(kind)
-    logic = {"operation": "or", "sharpness": 1.0, "prior": 0.5, "largest": 1.0}
-    (sampler,) = node("MCDM_Logic", **logic)
+def test_or_of_gaussians_is_their_mixture(gaussian_flow, chain, node, pixels):
+    """All three values of a picture are of one and the same expert; both have weight 1 and one null."""
+    experts = chain(*((gaussian_flow(k, 1.0), {"weight": 1.0}) for k in range(2)))
+    (sampler,) = node("MCDM_Logic", operation="or", sharpness=1.0, prior=0.5, largest=1.0)
+    levels = [1.0, *(level / (1 + level) for level in LEVELS), 0.0]
     found = pixels(experts, sampler, 3000, levels).flatten(1)
     mixture = sum(MEANS[:2]) / 2, sum(v + m**2 for v, m in zip(VARIANCES[:2], MEANS[:2], strict=True)) / 2
     assert found.mean().item() == pytest.approx(mixture[0], abs=0.06)

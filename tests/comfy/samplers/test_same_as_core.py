@@ -1,6 +1,5 @@
 """The core and ComfyUI give the same picture from the same seed."""
 
-import math
 from types import SimpleNamespace
 
 import comfy.model_sampling
@@ -9,28 +8,48 @@ import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
 from mcdm_pack.mcdm_core import sampling
+from mcdm_pack.mcdm_core.product.methods.lift_scores import LiftScores
+from mcdm_pack.mcdm_core.product.rules.eq10 import EQ10
+from mcdm_pack.mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_pack.nodes.host.files.conditioning import read_condition
+
+from ..support.methods import PLAIN_PASSES
 
 LEVEL = 2 / 255
 
 
 @pytest.fixture
-def both(load, load_latent, node, chain, core, base):
-    """Draw two pictures with files of experts, in ComfyUI with this SAMPLER and by the core; returns the samples."""
+def both(load, load_latent, node, chain, core, base, host):
+    """Draw two pictures with files of experts, in ComfyUI with this SAMPLER and by the core; returns the samples.
 
-    def draw(names, in_comfyui, **by_core):
+    The last expert has a curve for its weight, if one is given; `chained` is what nodes make of the chain. Where scores
+    are gathered, they are the same, too.
+    """
+
+    def draw(
+        names, in_comfyui, kind="MCDM_Guider", weights=(1.5,) * 4, curve=(), chained=None, scores=False, **by_core
+    ):
         loads, terms = {"small": load, "latent": load_latent}, []
         experts = [loads[kind](name) for kind, name in map(str.split, names)]
         (latent,) = node("MCDM_EmptyLatent", encoder=experts[0].encoder, batch_size=2)
         (sigmas,) = node("MCDM_Sigmas", model=experts[0].model, spacing="10", denoise=1.0)
-        (guider,) = node("MCDM_Guider", experts=chain(*experts))
+        settings = [{"weight": weight} for weight in weights]
+        product = chain(*zip(experts, settings, strict=False))
+        product = chained(product) if chained else product
+        (guider,) = node(kind, experts=product, scores=scores)
         out, _ = custom.SamplerCustomAdvanced().sample(custom.Noise_RandomNoise(3), guider, in_comfyui, sigmas, latent)
-        for name, expert in zip(names, experts, strict=True):
+        for name, expert, weight in zip(names, experts, weights, strict=False):
+            own = {"weight": weight, "weight_curve": curve if name == names[-1] else ()}
             condition, null = (read_condition(*reversed(value[0])) for value in (expert.condition, expert.null))
             loaded = core.load_expert(base / "models" / "mcdm" / f"{name}.safetensors")
-            terms.append(core.Term(loaded, condition, null, weight=1.5))
+            terms.append(core.Term(loaded, condition, null, **own))
         noise = torch.randn(latent["samples"].shape, generator=torch.Generator().manual_seed(3))
-        samples = core.sample_product(terms, noise, "10", generator=torch.Generator().manual_seed(4), **by_core)
+        gathered, generator = LiftScores(terms), torch.Generator().manual_seed(4)
+        by_core["settings"] = [*by_core.get("settings", ()), *[gathered] * scores]
+        samples = core.sample_product(terms, noise, "10", generator=generator, **by_core)
+        if scores:
+            found = host.run.scores.scores_of(out["samples"], product)
+            torch.testing.assert_close(found, gathered.of(samples), atol=1e-3, rtol=1e-2)
         pictures = (terms[0].expert.decode(samples).movedim(1, -1) + 1) / 2
         if names[0].startswith("latent"):
             pictures = pictures.clamp(0, 1)  # as ComfyUI's VAE does
@@ -58,10 +77,45 @@ def test_same_seed_same_picture(both, node, names, eta):
         assert (theirs.abs() < 1).float().mean() > 0.1  # saturated pixels compare nothing
 
 
-def test_same_logic(both, core, node):
-    (sampler,) = node("MCDM_Logic", operation="or", sharpness=0.01, prior=0.5, largest=2.0)
-    by_core = {"sampler": sampling.sample_logic, "logic": core.Logic(operation="or", sharpness=0.01)}
-    both(["small hair", "small skin"], sampler, **by_core)
+LOGIC = [("or", (1.5, 2.0)), ("and", (1.5, 2.0)), ("or", (1.5, 2.0, -0.5)), ("and", (1.5, -0.5))]
+
+
+@pytest.mark.one_of(4)
+@pytest.mark.parametrize("rule", ["Guider", "OwnNullGuider"])
+@pytest.mark.parametrize(("operation", "weights"), LOGIC, ids=str)
+def test_same_logic(both, core, node, operation, weights, rule):
+    settings = {"operation": operation, "sharpness": 0.3, "largest": 0.7}
+    (sampler,) = node("MCDM_Logic", prior=0.3, **settings)
+    by_core = {"sampler": sampling.sample_logic, "logic": core.Logic(excluded=0.3, **settings)}
+    by_core["rule"] = OWN_NULL if rule.startswith("Own") else EQ10
+    both(["small hair", "small skin", "small linear"][: len(weights)], sampler, f"MCDM_{rule}", weights, **by_core)
+
+
+POLICIES = {
+    "none": {},
+    "adaptive null": {"threshold": -1.0, "refresh": 3},
+    "interval": {"start": 0.2, "end": 0.7},
+    "all": {"end": 0.8, "threshold": -1.0, "refresh": 2},
+    "turns": {"switch": 2},
+}
+
+
+@pytest.mark.one_of(4)
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("names", [["small hair", "small linear"], ["latent skin", "latent text"]], ids=" + ".join)
+def test_same_passes(both, core, node, names, policy):
+    """With a weight curve for the second."""
+    curve = ((0.0, 0.5), (0.5, 1.5), (1.0, 1.0))
+    curved = {"sigma_start": 0.0, "sigma_end": 0.0, "weight_curve": "0: 0.5, 0.5: 1.5, 1: 1"}
+
+    def chained(experts):
+        (experts,) = node("MCDM_Schedule", experts=experts, **curved)
+        return node("MCDM_Passes", experts=experts, **{**PLAIN_PASSES, **POLICIES[policy]})[0]
+
+    settings = [core.Passes(**POLICIES[policy])]
+    (sampler,) = node("MCDM_SamplerDDIM", eta=0.0)
+    ours, theirs = both(names, sampler, curve=curve, chained=chained, settings=settings, scores=True, eta=0.0)
+    torch.testing.assert_close(ours, theirs, atol=1e-3 * float(theirs.std()), rtol=0)
 
 
 def test_timestep_spacing_visits_the_papers_timesteps(load, node):
@@ -83,30 +137,6 @@ def test_timesteps_invert_noise_levels(load):
     sampling = load("hair").model.get_model_object("model_sampling")
     t = torch.linspace(0, 999, 1234)
     torch.testing.assert_close(sampling.timestep(sampling.sigma(t)), t, atol=2e-3, rtol=0)
-
-
-def test_levels_of_flows_and_noise_predictors_meet(host):
-    flow, eps = comfy.model_sampling.ModelSamplingDiscreteFlow(), comfy.model_sampling.ModelSamplingDiscrete()
-
-    class Flow(type(flow), comfy.model_sampling.CONST):
-        pass
-
-    class Eps(type(eps), comfy.model_sampling.EPS):
-        pass
-
-    x0, n = torch.full((1, 4, 2, 2), 0.5), torch.full((1, 4, 2, 2), -0.25)
-    flow, eps = (host.evaluation.noise_levels.form_of(kind(), x0.shape) for kind in (Flow, Eps))
-    align, at = host.evaluation.product.align, host.evaluation.product.NoiseLevel
-    s = torch.tensor([0.75])
-    x, sigma = align(0.25 * x0 + 0.75 * n, s, at(0.75), flow, eps)
-    torch.testing.assert_close(sigma, torch.tensor([3.0]))
-    torch.testing.assert_close(x, x0 + 3 * n)
-    back, level = align(x, sigma, at(3.0), eps, flow)
-    torch.testing.assert_close(level, s)
-    torch.testing.assert_close(back, 0.25 * x0 + 0.75 * n)
-    pure, highest = align(n, torch.tensor([1.0]), at(1.0), flow, eps)
-    assert highest.item() == pytest.approx(eps.sigma_max)
-    torch.testing.assert_close(pure, n * math.hypot(1, eps.sigma_max))
 
 
 def test_the_pixel_space_vae_keeps_every_level(load):

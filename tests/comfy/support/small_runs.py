@@ -4,18 +4,8 @@ import comfy.samplers
 import torch
 
 from .oracle.core_guiders import sample_by_core_guiders
-from .oracle.networks import network
 
 SEED = 3
-
-
-def equal_models():
-    """MODELs for the product, and equal ones for brute force that share nothing with them."""
-
-    def make():
-        return {name: network(name, seed) for seed, name in enumerate(("eps", "v", "flow"), start=1)}
-
-    return make(), make()
 
 
 @torch.no_grad()
