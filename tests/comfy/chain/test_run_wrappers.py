@@ -92,14 +92,6 @@ def test_easycache_skips_what_it_skips_in_core(bare, cached, product_of, by_core
     assert 0 not in found
 
 
-def test_easycache_on_the_second_expert_alone_is_cores_run(bare, cached, product_of, by_core, skipped):
-    """The first lends its schedule only."""
-    first, second = replace(bare(0), weight=0.0, reliability=0.0), cached(replace(bare(1), weight=2.0))
-    (ours, found), (theirs, expected) = skipped(lambda: product_of([first, second])), skipped(lambda: by_core([second]))
-    assert_close(ours, theirs)
-    assert found == expected != [0]
-
-
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("attached", ["to each", "before the LoRA"])
 def test_easycache_on_a_clone_with_a_lora(bare, cached, product_of, by_core, skipped, attached):

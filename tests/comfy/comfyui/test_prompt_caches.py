@@ -100,16 +100,11 @@ def test_a_network_of_one_model_keeps_its_prompts(keeping, sampled, networks):
     assert [expert.model.model.diffusion_model.made for expert in experts] == [1, 1]  # a batch of all its prompts
 
 
-def _family(name, **more):
-    row = FAMILIES[name]
-    return replace(row, unet_config={**row.unet_config, **more})
-
-
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("apart", [False, True], ids=["by rows", "exchanged"])
 def test_hidream_o1_which_keeps_prompts_past_a_run(sampled, apart):
     """Two LoRAs of one network, in one prompt; and the network alone, after the product as before it."""
-    row = _family("HiDreamO1")
+    row = FAMILIES["HiDreamO1"]
 
     def network():
         return small.network("HiDreamO1", row, 1)
@@ -127,7 +122,8 @@ def test_hidream_o1_which_keeps_prompts_past_a_run(sampled, apart):
 
 def test_wan_animates_cache_of_the_pose(sampled):
     """WanAnimate2Cache before a LoRA: both MODELs have its one object, which knows poses alone."""
-    row = _family("WAN_Animate2", num_layers=2)
+    row = FAMILIES["WAN_Animate2"]
+    row = replace(row, unet_config={**row.unet_config, "num_layers": 2})
     generator = torch.Generator().manual_seed(9)
     pose = {
         "pose_video_latent": torch.randn(1, 16, 1, 4, 6, generator=generator),

@@ -33,28 +33,6 @@ def test_no_exception_is_left_that_nothing_uses(used):
     assert ELSEWHERE.keys() <= used.keys()
 
 
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [
-        ("import comfy.samplers\ncomfy.samplers.CFGGuider", {"comfy.samplers.CFGGuider"}),
-        ("import comfy.samplers as s\ns.CFGGuider.sample(1)", {"comfy.samplers.CFGGuider.sample"}),
-        ("def f():\n    from comfy_api.latest import io\n    return io.Schema()", {"comfy_api.latest.io.Schema"}),
-        ("import folder_paths\nfolder_paths.models_dir", {"folder_paths.models_dir"}),
-        (
-            "import comfy.samplers\nclass A(comfy.samplers.CFGGuider):\n    def f(self):\n        super().g()",
-            {"comfy.samplers.CFGGuider.g"},
-        ),
-    ],
-)
-def test_names_are_found(source, expected):
-    assert expected <= symbols_of(source)
-
-
-@pytest.mark.parametrize("source", ["from .nodes import x\nx.y", "import torch\ntorch.comfy.x", "comfy = 1\ncomfy.x"])
-def test_other_names_are_left_alone(source):
-    assert not symbols_of(source)
-
-
 @pytest.mark.parametrize("symbol", ["comfy.nowhere", "comfy.samplers.Nowhere", "comfy.samplers.CFGGuider.nowhere"])
 def test_a_missing_name_is_seen(pack, symbol):
     assert not exists(symbol)

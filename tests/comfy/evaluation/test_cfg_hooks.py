@@ -6,6 +6,7 @@ import torch
 
 from ..support.attachments import alone, clone, null_of, unclamped
 from ..support.core_samplers import core_ksampler
+from ..support.methods import PLAIN_PASSES
 
 LARGE = 100.0
 AREA = torch.zeros(1, 32, 32)
@@ -99,7 +100,7 @@ def test_perturbing_nothing_changes_nothing_of_two_prompts_on_one_model(load, ch
 @pytest.mark.parametrize("count", [1, 2])
 def test_perturbing_nothing_changes_nothing_where_passes_are_left_out(load, chain, node, guide, count):
     hair, skin = unclamped(load("hair")), unclamped(load("skin"))
-    policy = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0, "threshold": -1.0, "refresh": 3}
+    policy = {**PLAIN_PASSES, "threshold": -1.0, "refresh": 3}
     found, plain = (
         guide(node("MCDM_Passes", experts=chain(*[first, skin][:count]), **policy)[0])
         for first in (with_hook(hair, "post", perturb_nothing), hair)

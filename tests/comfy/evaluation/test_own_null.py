@@ -24,13 +24,6 @@ def once(guide):
     return partial(guide, sigmas=(3.0, 0.0))
 
 
-def another_condition(node, expert):
-    condition, _ = node(
-        "MCDM_EncodeMap", encoder=expert.encoder, map="hair", with_text=False, mask=torch.ones(1, 32, 32)
-    )
-    return condition
-
-
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize("cfg", [1.0, 2.5, -1.0])
 @pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m_sde", "euler_cfg_pp"])
@@ -62,67 +55,10 @@ def test_guidance_hooks_see_the_rule(load, chain, once):
     torch.testing.assert_close(uncond + scale * (cond - uncond), product, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("settings", "rows"),
-    [
-        ([{"weight": 2.0}, {"weight": 2.0}], 4),
-        ([{"weight": 2.0}, {"weight": 2.0, "reliability": 0.0}], 4),  # where Eq. 10 takes 3
-        ([{"weight": 2.0}, {"weight": 0.0, "reliability": 0.0, "null": None}], 2),
-        ([{"weight": 2.0}, {"weight": 0.0, "condition": None}], 3),
-        ([{"weight": 0.5}, {"weight": 0.5}], 2),  # both nulls cancel
-        ([{"weight": 0.7}, {"weight": 0.3}], 4),  # W = 1 as well, but they don't
-        ([{"weight": 2.0}, {"weight": 0.5, "null": None}], 3),  # the second's cancels
-        ([{"weight": 0.75, "reliability": 3.0, "null": None}, {"weight": 0.25, "null": None}], 2),
-    ],
-)
-def test_only_needed_terms_are_evaluated(load, chain, once, passes, settings, rows):
-    experts = [passes.watch(load(name)) for name in ("hair", "skin")]
-    once(chain(*zip(experts, settings, strict=True)))
-    assert sum(call.rows for call in passes.found) == 2 * rows  # two pictures
-
-
-@pytest.mark.parametrize(
-    ("weights", "reliabilities", "terms"),
-    [
-        ((0.7, 0.3), (1.0, 1.0), 2),  # its coefficient is 1 − W
-        ((3.0, -2.0), (1.0, 0.0), 2),
-        ((0.5, 0.5), (1.0, 1.0), 2),
-        ((0.5, 0.7), (1.0, 1.0), 3),  # the first's cancels, not the second's
-        ((0.7, 0.4), (1.0, 1.0), 3),
-    ],
-)
-def test_a_shared_null_is_evaluated_unless_it_cancels(load, chain, once, passes, node, weights, reliabilities, terms):
-    hair = passes.watch(unclamped(load("hair")))
-    conditions = [hair.condition, another_condition(node, hair)]
-    c = [once(chain((hair, {"condition": condition, "weight": 1.0}))) for condition in conditions]
-    null = once(chain(null_of(hair)))
-    passes.found.clear()
-    settings = zip(conditions, weights, reliabilities, strict=True)
-    product = once(chain(*((hair, {"condition": x, "weight": w, "reliability": a}) for x, w, a in settings)))
-    assert sum(call.rows for call in passes.found) == 2 * terms  # two pictures
-    expected = null + sum(w * (prediction - null) for w, prediction in zip(weights, c, strict=True))
-    torch.testing.assert_close(product, expected, atol=1e-5, rtol=0)
-
-
 def test_cfg_plus_plus_gets_its_null_where_nulls_cancel(load, chain, guide, passes):
     experts = [passes.watch(load(name)) for name in ("hair", "skin")]
     guide(chain(*((expert, {"weight": 0.5}) for expert in experts)), sampler="euler_cfg_pp", sigmas=SIGMAS[-2:])
     assert [call.rows for call in passes.found] == [4, 4]
-
-
-@pytest.mark.parametrize(
-    ("settings", "match"),
-    [
-        ([{}, {"null": None}], r"Expert 2 .*needs a negative.*weight is 1.5"),
-        ([{}, {"null": None, "reliability": 0.0}], r"Expert 2 .*needs a negative.*reliability 0"),
-        ([{"reliability": 0.0}, {"reliability": 0.0}], "reliabilities with a positive sum"),
-    ],
-)
-def test_chains_that_cannot_be_combined(load, chain, guide, passes, settings, match):
-    experts = [passes.watch(load(name)) for name in ("hair", "skin")]
-    with pytest.raises(ValueError, match=match):
-        guide(chain(*zip(experts, settings, strict=True)))
-    assert not passes.found
 
 
 @pytest.mark.parametrize(

@@ -35,19 +35,12 @@ def pair(cast):
     return cast.expert("eps", "plain", 0), cast.expert("eps", "LoRA", 1)
 
 
-@pytest.mark.one_of(6)
 @pytest.mark.parametrize(
     ("weights", "reliabilities", "terms"),
     [
-        ((2.0, 1.5), (1.0, 1.0), 4),
         ((2.0, 1.5), (0.0, 1.0), 3),
-        ((2.0, 0.0), (1.0, 1.0), 3),
-        ((2.0, 0.0), (1.0, 0.0), 2),
         ((0.0, -1.0), (1.0, 0.0), 2),
-        ((0.0, 0.0), (1.0, 0.0), 1),
-        ((0.25, 0.75), (1.0, 1.0), 2),  # W = 1: no null
-        ((1.0, 0.0), (0.0, 1.0), 1),
-        ((2.0, -1.0), (1.0, 1.0), 2),
+        ((2.0, -1.0), (1.0, 1.0), 2),  # W = 1: no null
     ],
 )
 def test_nothing_but_the_terms_is_evaluated(calls, pair, weights, reliabilities, terms):
@@ -64,6 +57,7 @@ def test_nothing_but_the_terms_is_evaluated(calls, pair, weights, reliabilities,
         (("plain", "plain"), 3),  # one null
         (("plain", "mask"), 3),
         (("plain", "LoRA clone"), 4),  # other weight patches
+        (("plain", "patched attention"), 4),
         (("plain", "hooked LoRA schedule"), 4),
         (("plain", "ControlNet"), 4),  # other conditioning
         (("LoRA clone", "LoRA clone"), 3),

@@ -32,24 +32,3 @@ def test_the_mean_of_all_classes_is_another_null(drawn, load):
     mean = drawn("fox", "mean of all classes")
     assert not torch.equal(mean, drawn("fox"))
     assert torch.equal(drawn("fox", "mean of all classes", weight=1.0), drawn("fox", weight=1.0))
-
-
-def test_a_class_beside_a_map(load, chain, sample):
-    experts = [load(name) for name in ("class", "hair")]
-    latent = {"samples": torch.zeros(2, 3, 32, 32)}
-    both, alone = (sample(chain(*found), latent, "euler", steps=3) for found in (experts, experts[:1]))
-    assert not torch.equal(both, alone)
-
-
-@pytest.mark.parametrize(
-    ("expert", "class_name", "sentence"),
-    [
-        ("class", "wolf", "one of any, Fox, owl, dog, and got 'wolf'"),
-        ("class", "", "one of any, Fox, owl, dog, and got ''"),
-        ("class", "4", "classes from 0 to 3 and got .4."),
-        ("hair", "fox", "driven by a hair map, not by a class"),
-    ],
-)
-def test_what_is_no_class_of_the_expert_is_refused(load, node, expert, class_name, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        node("MCDM_EncodeClass", encoder=load(expert).encoder, class_name=class_name, null_kind="class 0")

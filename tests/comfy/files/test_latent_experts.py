@@ -15,7 +15,6 @@ from torch.nn.functional import pixel_shuffle
 
 import nodes
 
-from ..support.core_samplers import core_ksampler
 from ..support.server.comfyui_server import ROOT
 from ..support.server.posts import said_of
 
@@ -64,32 +63,6 @@ def test_tiled_decoding_and_encoding(load_latent):
     expected = vae.encode(picture(256, 256))
     assert encoded["samples"].shape == expected.shape == (1, 4, 32, 32)
     assert correlation(encoded["samples"], expected) > 0.8  # a random encoder sees the seams well
-
-
-def test_an_empty_latent_is_8_times_smaller_than_the_picture(load_latent, node):
-    (latent,) = node("MCDM_EmptyLatent", encoder=load_latent("text").encoder, batch_size=3)
-    assert latent["samples"].shape == (3, 4, 8, 8)
-    assert not latent["samples"].any()
-
-
-def test_a_picture_is_drawn_anew(load_latent, chain, sample):
-    expert = load_latent("hair")
-    (latent,) = nodes.VAEEncode().encode(expert.vae, picture())
-    assert latent["samples"].shape == (1, 4, 8, 8)
-    (near, far) = (sample(chain((expert, {"weight": 2.0})), latent, steps=4, denoise=denoise) for denoise in (0.2, 0.9))
-    assert torch.equal(near, core_ksampler(expert.model, expert, 2.0, "euler", latent, denoise=0.2))
-    assert (near - latent["samples"]).std() < 0.5 * (far - latent["samples"]).std()
-
-
-def test_the_rest_of_an_inpainted_picture_stays(load_latent, chain, sample):
-    expert, mask = load_latent("hair"), torch.zeros(1, 64, 64)
-    mask[:, 32:] = 1.0
-    (latent,) = nodes.VAEEncode().encode(expert.vae, picture())
-    (masked,) = nodes.SetLatentNoiseMask().set_mask(latent, mask)
-    out = sample(chain((expert, {"weight": 2.0})), masked, steps=4, denoise=0.9)
-    torch.testing.assert_close(out[:, :, :3], latent["samples"][:, :, :3], atol=1e-5, rtol=0)
-    assert (out[:, :, 5:] - latent["samples"][:, :, 5:]).std() > 0.1
-    assert torch.equal(out, core_ksampler(expert.model, expert, 2.0, "euler", masked, denoise=0.9))
 
 
 def test_an_area_has_its_part_of_the_map(load_latent, chain, sample, passes):

@@ -64,11 +64,6 @@ def test_the_upper_of_two_nodes_with_notes_lies_in_front(page):
         assert page(refusals(*told), "say(app.canvas.raised.slice(-2));") == [[2, 1]]
 
 
-def test_a_later_refusal_replaces_the_earlier_ones(page):
-    (found,) = page(TWO, refusals(("2", "MCDM_Guider", "This one.")), "say(notes());")
-    assert found == {"2": ["✖ This one."]}
-
-
 @pytest.mark.parametrize("change", ["onConnectionsChange(1, 0, true)", "onWidgetChanged('weight', 2, 1)"])
 def test_a_refusal_goes_when_its_node_changes(page, change):
     (found,) = page(TWO, f"graph.getNodeById(1).{change};", "say(notes());")
@@ -214,18 +209,6 @@ def test_what_was_mended_while_the_server_is_asked_is_not_said_again(page):
 
 def test_a_run_of_another_workflow_is_not_told_of_here(page):
     assert page(failure("ValueError", OURS, workflow="another"), "say(notes());") == [{}]
-
-
-def test_a_run_that_fails_leaves_the_refusals_of_a_later_prompt(page):
-    both, after = page(
-        refusals(("1", "MCDM_Expert", "Refused.")),
-        failure("ValueError", OURS),
-        "say(notes());",
-        refusals(),
-        "say(notes());",
-    )
-    assert both == {"1": ["✖ Refused."], "2": ["✖ Why."]}
-    assert after == {}
 
 
 @pytest.mark.parametrize(("node", "node_type"), [("3", "KSampler"), ("5:12", "MCDM_Expert")])

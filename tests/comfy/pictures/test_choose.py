@@ -36,13 +36,6 @@ def test_choosing_keeps_places_and_masks_and_changes_nothing(experts, node, samp
     assert node("MCDM_Choose", experts=product, samples=latent, count=3)[1] == scores
 
 
-def test_choosing_tells_when_too_few_are_lifted(load, chain, node, sampled, caplog):
-    expert = load("hair")
-    both = chain((expert, {"weight": 1.5}), (expert, {"weight": -1.0}))  # what one lifts, the other does not
-    node("MCDM_Choose", experts=both, samples=sampled(both), count=2)
-    assert "Only 0 of the 4 pictures show every prompt; 2 are kept all the same." in caplog.text
-
-
 @pytest.mark.parametrize(
     ("count", "batch", "message"),
     [

@@ -7,7 +7,6 @@ import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
 
-from ..support.attachments import unclamped
 from ..support.server.posts import said_of
 
 SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
@@ -45,28 +44,6 @@ def upper_half():
     mask = torch.zeros(1, 32, 32)
     mask[:, :16] = 1.0
     return mask
-
-
-@pytest.mark.one_of(4)
-@pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_sde"])
-@pytest.mark.parametrize("weights", [(1.5, 2.0), (0.4, 0.6)])
-def test_the_latent_is_sampler_custom_advanceds(load, chain, node, inputs, sampler, weights):
-    experts = chain(*((load(name), {"weight": w}) for name, w in zip(("hair", "linear"), weights, strict=True)))
-    picture = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    given = inputs(sampler, samples=picture, noise_mask=upper_half())
-    (guider,) = node("MCDM_Guider", experts=experts)
-    expected, _ = custom.SamplerCustomAdvanced().sample(guider=guider, **given)
-    found = node("MCDM_Inspect", experts=experts, vae=load("hair").vae, steps_shown="2", **given)[0]
-    assert torch.equal(found["samples"], expected["samples"])
-    assert found.keys() == expected.keys()
-
-
-def test_predictions_are_those_of_each_expert_alone(load, chain, node, inputs, record):
-    hair, skin = unclamped(load("hair")), unclamped(load("skin"))
-    (first, *_) = record(chain(hair, (skin, {"weight": 2.0})), inputs(batch=1), "first").shown()
-    alone = [record(chain((expert, {"weight": 1.0})), inputs(batch=1), "first").shown()[0] for expert in (hair, skin)]
-    for i in range(2):
-        torch.testing.assert_close(first.cond[i], alone[i].denoised, atol=1e-5, rtol=0)
 
 
 @pytest.mark.one_of(2)

@@ -14,11 +14,6 @@ import nodes
 from .given import TEXTS, condition_of, draw, picture
 
 
-def test_a_text_reaches_the_network(told, chain, sample):
-    first, second = (told("base.pt", "MCDM_EncodeText", text=text) for text in TEXTS)
-    assert not torch.equal(draw(sample, chain(first)), draw(sample, chain(second)))
-
-
 def test_no_text_is_the_null(told, chain, predict):
     silent = told("base.pt", "MCDM_EncodeText", text="")
     spoken = told("base.pt", "MCDM_EncodeText", text=TEXTS[0])
@@ -63,14 +58,6 @@ def test_texts_share_a_batch_with_their_null(told, chain, sample, passes):
     passes.watch(expert)
     draw(sample, chain(expert, other), steps=1)
     assert [call.rows for call in passes.found] == [3]
-
-
-def test_class_and_text_are_united(told, chain, sample):
-    by_class = told("64x64_diffusion.pt", "MCDM_EncodeClass", class_name="281", null_kind="class 0")
-    by_text = told("base.pt", "MCDM_EncodeText", text=TEXTS[0])
-    both = draw(sample, chain((by_class, {"weight": 5.0, "reliability": 5.0}), (by_text, {"weight": 5.0})))
-    assert both.isfinite().all()
-    assert not torch.equal(both, draw(sample, chain((by_class, {"weight": 5.0}))))
 
 
 @pytest.mark.parametrize("name", ["tabby", "Tabby, tabby cat", "n02123045", "281"])

@@ -7,20 +7,6 @@ import torch
 
 from ..support.core_samplers import core_ksampler
 
-SAMPLERS = ["euler", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "euler_cfg_pp"]
-
-
-@pytest.mark.one_of(9)
-@pytest.mark.parametrize("cfg", [1.0, 2.5])
-@pytest.mark.parametrize("sampler_name", SAMPLERS)
-@pytest.mark.parametrize("name", ["hair", "linear", "class"])
-def test_equals_core_ksampler(load, chain, sample, name, sampler_name, cfg):
-    expert, latent = load(name), {"samples": torch.zeros(2, 3, 32, 32)}
-    ours = sample(chain((expert, {"weight": cfg})), latent, sampler_name, steps=4)
-    theirs = core_ksampler(expert.model, expert, cfg, sampler_name, latent)
-    assert torch.equal(ours, theirs)
-    assert 0.05 < theirs.std() < 0.999  # a saturated picture would compare nothing
-
 
 @pytest.fixture
 def added(pack, monkeypatch) -> str:

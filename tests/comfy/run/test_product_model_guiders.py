@@ -4,7 +4,6 @@ A guider may have a `predict_noise` of its own, as long as the product answers w
 """
 
 import comfy.samplers
-import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
 
@@ -23,15 +22,6 @@ def test_products_of_products_are_refused(load, chain, sample, product, passes, 
     }
     with pytest.raises(ValueError, match=r"Product as Model.*chain that product's experts instead"):
         runs[place]()
-    assert not passes.found
-
-
-def test_guiders_with_rules_of_their_own_are_refused(load, chain, product, passes):
-    hair = passes.watch(load("hair"))
-    model = product(hair, chain(load("skin")))
-    (guider,) = custom.DualCFGGuider().get_guider(model, hair.condition, hair.condition, hair.null, 2.0, 2.0, "regular")
-    with pytest.raises(ValueError, match="Guider_DualCFG"):
-        custom_sampler(guider)
     assert not passes.found
 
 

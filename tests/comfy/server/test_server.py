@@ -262,16 +262,6 @@ def test_choices_are_checked_beside_a_node_at_fault(server, small_experts):
     }
 
 
-def test_experts_wrong_in_different_inputs_are_each_told_their_own(server, small_experts):
-    changes = {"first": SPARE, "second": expert("skin", start=0.7, end=0.2, experts=["first", 0])}
-    _, body = server.refusal(product(small_experts, **changes))
-    sentences = {"first": "positive: This expert needs a prompt", "second": "end: Expected start below end"}
-    for key, of in json.loads(body)["node_errors"].items():
-        (error,) = of["errors"]
-        assert error["details"].startswith(f"weight - {sentences.pop(key)}")
-    assert not sentences
-
-
 def test_an_expert_of_an_output_that_is_not_asked_for_marks_nothing(server, small_experts):
     prompt = product(small_experts, second=expert("skin", start=0.7, end=0.2, experts=["first", 0]), spare=SPARE)
     prompt["other"] = node("MCDM_KSampler", **{**prompt["sample"]["inputs"], "experts": ["spare", 0]})

@@ -13,7 +13,6 @@ from mcdm_pack.benchmarks.memory import Allocations
 
 from ..support.closeness import FUSED, rounded
 from ..support.leaks import Living, state_of
-from ..support.methods import PLAIN_PASSES
 from ..support.oracle import joint
 from ..support.oracle.core_guiders import core_guider
 from ..support.small_runs import SEED, sampled
@@ -77,19 +76,6 @@ def test_an_evaluation_makes_three_maps_of_a_space_at_most_and_one_back(spaces, 
     }
 
 
-def test_details_of_smaller_pictures_take_one_decoding_more(spaces, joint_chain, run, coded):
-    """The reference's U is decoded once for all means of smaller pictures, while an expert of the reference acts."""
-    groups = [spaces("latents", (64, 64), (2.0, 1.0)), spaces("pixels", (32, 32), (1.5, 2.0), (-0.7, 0.5))]
-    groups[0].members[0].end = 0.5
-    coded("first", groups[0].vae)
-    end = groups[0].members[0].loaded.model.get_model_object("model_sampling").percent_to_sigma(0.5)
-    acting = sum(level > end for level in LEVELS)
-    run(joint_chain(groups), shape=(1, 4, 8, 8))
-    steps = len(LEVELS) - 1
-    assert 0 < acting < steps
-    assert coded.calls == {"first: decode": steps + acting, "first: encode": 3 * steps}
-
-
 def test_nulls_that_count_nothing_are_neither_asked_nor_mapped(spaces, joint_chain, run, coded, passes):
     """Since W = A in each space."""
     groups = two(spaces, ((0.5, 0.5),), ((0.5, 0.5),))
@@ -99,39 +85,6 @@ def test_nulls_that_count_nothing_are_neither_asked_nor_mapped(spaces, joint_cha
     run(joint_chain(groups))
     assert coded.calls == dict.fromkeys(("first: decode", "first: encode", "second: decode", "second: encode"), 3)
     assert [call.rows for call in passes.found] == [1] * 6
-
-
-def test_a_space_is_left_alone_after_its_window(spaces, joint_chain, run, coded):
-    groups = two(spaces, ((2.0, 1.0),), ((1.5, 1.0),))
-    groups[1].members[0].end = 0.5
-    for name, group in zip(("first", "second"), groups, strict=True):
-        coded(name, group.vae)
-    end = groups[0].members[0].loaded.model.get_model_object("model_sampling").percent_to_sigma(0.5)
-    acting = sum(level > end for level in LEVELS)
-    run(joint_chain(groups))
-    assert 0 < acting < 3
-    assert coded.calls["second: decode"] == coded.calls["first: encode"] == 2 * acting
-    assert coded.calls["second: encode"] == coded.calls["first: decode"] == acting
-
-
-def test_conditions_and_nulls_are_asked_once_each(spaces, joint_chain, run, passes):
-    groups = two(spaces)
-    for group in groups:
-        for member in group.members:
-            passes.watch(member.loaded)
-    run(joint_chain(groups), shape=(2, 4, 4, 4))
-    assert sum(call.rows for call in passes.found) == 3 * 2 * 8
-    shapes = Counter(tuple(call.x_t.shape[1:]) for call in passes.found)
-    assert set(shapes) == {(4, 4, 4), (3, 32, 32)}
-
-
-def test_outside_a_guidance_interval_no_null_is_mapped(spaces, joint_chain, run, node, coded):
-    groups = two(spaces, ((2.0, 1.0),), ((1.5, 1.0),))
-    coded("second", groups[1].vae)
-    settings = {**PLAIN_PASSES, "sigma_start": 3.0, "sigma_end": 1.0}
-    (experts,) = node("MCDM_Passes", experts=joint_chain(groups), **settings)
-    run(experts)
-    assert coded.calls["second: decode"] == 1 + 2 + 1
 
 
 @pytest.mark.one_of(3)
@@ -202,15 +155,6 @@ def test_hooks_on_guidance_are_given_c_u_and_the_sum_of_the_weights(spaces, join
     c, u = args["cond_denoised"], args["uncond_denoised"]
     torch.testing.assert_close(plain, u + args["cond_scale"] * (c - u), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(halved, u + 0.5 * args["cond_scale"] * (c - u), rtol=1e-4, atol=1e-4)
-
-
-def test_a_picture_is_the_same_alone_and_in_a_batch(spaces, joint_chain, node):
-    """Each picture's noise of other spaces goes with its noise of the first, as nodes that choose from a batch want."""
-    (guider,) = node("MCDM_Guider", experts=joint_chain(two(spaces)))
-    noise = torch.randn(3, 4, 4, 4, generator=torch.Generator().manual_seed(2))
-    euler, levels = comfy.samplers.sampler_object("euler"), torch.tensor(LEVELS)
-    batch, alone = (guider.sample(each, torch.zeros_like(each), euler, levels, seed=1) for each in (noise, noise[1:2]))
-    torch.testing.assert_close(batch[1:2], alone, rtol=1e-4, atol=1e-4)
 
 
 def test_a_wrapper_around_the_sampler_may_change_the_references_noise(spaces, joint_chain, run, node, joint):

@@ -188,22 +188,17 @@ def test_nulls_of_unknown_spaces_are_left_to_the_run(host, small_experts):
     assert apply_check(host, check, chain_sampled(dict(prompt)), "node") is None
 
 
-def test_logic_which_compares_densities_is_refused_across_spaces(host, small_experts, latent_experts):
+@pytest.mark.parametrize(("of", "at_fault"), [("this sampler", "operation"), ("scores", "scores")])
+def test_what_compares_experts_is_refused_across_spaces(host, small_experts, latent_experts, of, at_fault):
     for names, refused in ((("latent hair", "small text"), True), (("latent hair", "latent text"), False)):
-        prompt = chain_sampled(chained(names, (1, 2)), "MCDM_Inspect", sampler=["compares", 0])
-        prompt["compares"] = prompt_node("MCDM_Logic")
-        fault = apply_check(host, host.prompt.sampler_checks.check_logic_node, prompt, "compares")
+        if of == "scores":
+            prompt, key = chain_sampled(chained(names, (1, 2)), scores=True), "node"
+            check = host.prompt.chain_checks.check_chain
+        else:
+            prompt, key = chain_sampled(chained(names, (1, 2)), "MCDM_Inspect", sampler=["compares", 0]), "compares"
+            prompt[key], check = prompt_node("MCDM_Logic"), host.prompt.sampler_checks.check_logic_node
+        fault = apply_check(host, check, prompt, key)
         assert (fault is not None) == refused
         if refused:
-            assert fault.input == "operation"
-            assert "Expected experts of one latent space for this sampler" in fault.sentence
-
-
-def test_scores_are_refused_across_spaces(host, small_experts, latent_experts):
-    for names, refused in ((("latent hair", "small text"), True), (("latent hair", "latent text"), False)):
-        prompt = chain_sampled(chained(names, (1, 2)), scores=True)
-        fault = apply_check(host, host.prompt.chain_checks.check_chain, prompt, "node")
-        assert (fault is not None) == refused
-        if refused:
-            assert fault.input == "scores"
-            assert "Expected experts of one latent space for scores" in fault.sentence
+            assert fault.input == at_fault
+            assert f"Expected experts of one latent space for {of}" in fault.sentence

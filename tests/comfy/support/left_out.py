@@ -6,7 +6,7 @@ _KEPT_DATA = "torch can't put data of such a device into a parameter of the host
 
 LEFT_OUT = {
     "comfyui/test_dynamic_vram.py::test_lines_that_are_no_longer_there": "ComfyUI's own lines let accelerators in",
-    "evaluation/test_families.py::test_a_network_and_a_lora_on_it[PiD]": _HALF,
+    "evaluation/test_families.py::test_two_networks_and_one_with_a_lora_or_two_prompts[PiD-lora": _HALF,
     "spaces/test_joint_runs.py::test_dynamic_vram_gives_what_there_is_without": _KEPT_DATA,
     "costs/test_memory.py::test_the_peak_is_the_weights_and_one_pass": _ONE_MEMORY,
 }

@@ -8,7 +8,7 @@ import comfy.model_patcher
 import pytest
 import torch
 
-from ..support.attachments import hooked, hooks_like_a_lora, weighted, with_lora
+from ..support.attachments import hooked, hooks_like_a_lora, with_lora
 from ..support.clones import lora_on
 from ..support.closeness import rounded
 from ..support.core_samplers import core_ksampler
@@ -140,14 +140,3 @@ def test_hooks_on_the_null_alone(parts, sampled):
         pairs.append([first, replace(second, condition=second.null, null=second.condition)])
     expected = sampled(pairs[1], brute_force=True)
     assert (sampled(pairs[0]) - expected).abs().max() <= rounded(1e-4) * expected.std()
-
-
-@pytest.mark.one_of(2)
-@pytest.mark.parametrize("name", ["hair", "text"])
-def test_pixel_experts_with_hooks(load, chain, guide, name):
-    expert = load(name)
-    pair = weighted(hooked(expert, hooks_like_a_lora(expert.model, 5)), load("skin"))
-    assert expert.model.is_dynamic()
-    ours = guide(chain(*pair))
-    assert ours.isfinite().all()
-    assert not torch.equal(ours, guide(chain(*weighted(expert, load("skin")))))

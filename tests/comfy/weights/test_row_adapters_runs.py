@@ -20,7 +20,6 @@ from ..support.attachments import split
 from ..support.closeness import AGREEMENT, rounded
 from ..support.core_samplers import cancelled_at
 from ..support.families import FAMILIES, small
-from ..support.leaks import Living
 from ..support.oracle.core_guiders import core_guider
 from ..support.oracle.guider import BruteForceGuider
 from ..support.oracle.networks import fill, network
@@ -315,18 +314,3 @@ def test_no_hook_is_left(guider_of):
         sampled(guider_of(models))
     assert not hooks_of(plain)
     assert all(torch.equal(value.cpu(), weights[name]) for name, value in plain.model.state_dict().items())
-
-
-@pytest.mark.long
-def test_fifty_runs_leave_nothing(guider_of):
-    plain = network("eps", 50)
-    guider = guider_of([plain, *with_loras(plain, 1)])
-
-    first = sampled(guider, steps=2)
-    sampled(guider, steps=2)
-    before = Living.now().tensors
-    for _ in range(50):
-        result = sampled(guider, steps=2)
-    assert torch.equal(result, first)
-    del result
-    assert Living.now().tensors <= before

@@ -48,10 +48,7 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
         shares = _shares([expert.reliability for expert in active], masks)
         unconditional = sum(a * null for a, null in zip(shares, nulls, strict=True))
         weights = [expert.weight * mask for expert, mask in zip(active, masks, strict=True)]
-        weights = self._weights(weights, conds, unconditional, sigma, point)
-        guidance = sum(
-            w * (cond - base) for w, cond, base in zip(weights, conds, self._bases(nulls, unconditional), strict=True)
-        )
+        guidance = sum(w * (cond - unconditional) for w, cond in zip(weights, conds, strict=True))
         if not any(name.endswith("cfg_function") for name in options):
             return (unconditional + guidance).float()
         scale = _shown_scale(active, sum(weights))
@@ -61,16 +58,6 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
             return (unconditional + guidance).float() + changed - (null + scale * (cond - null))
         shown = (unconditional + guidance / scale).float(), unconditional.float()
         return self._through_hooks(*shown, scale, x, timestep, options)
-
-    def _weights(
-        self, weights: Sequence[Tensor], conds: Sequence[Tensor], unconditional: Tensor, sigma: float, point: Point
-    ) -> Sequence[Tensor]:
-        """The weight of each prediction, a map for each expert."""
-        return weights
-
-    def _bases(self, nulls: Sequence[Tensor], unconditional: Tensor) -> Sequence[Tensor]:
-        """For each condition, the prediction from which its guidance is measured."""
-        return [unconditional] * len(nulls)
 
     def _through_hooks(
         self, cond: Tensor, uncond: Tensor, scale: float, x: Tensor, timestep: Tensor, options: dict[str, Any]
@@ -87,8 +74,11 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
             return comfy.samplers.cfg_function(model, *out, scale, x, timestep, **named)
 
     def _is_active(self, expert: Expert, sigma: float) -> bool:
-        """Whether σ is in the expert's window, by the reference's noise levels."""
-        return is_within(_sampling(self.experts[0]), (expert.start, expert.end), sigma)
+        """Whether σ is in the expert's window, σ_start ≥ σ > σ_end, by the reference's noise levels."""
+        sampling = _sampling(self.experts[0])
+        first = math.inf if expert.start == 0 else float(sampling.percent_to_sigma(expert.start))
+        last = -math.inf if expert.end == 1 else float(sampling.percent_to_sigma(expert.end))
+        return first >= sigma > last
 
     def _ask(self, expert: Expert, unit: Tensor, angle: float, levels: Tensor) -> tuple[Tensor, Tensor]:
         """x0 under the condition and under the null, one at a time."""
@@ -120,14 +110,6 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
             patcher.cleanup()
             patcher.restore_hook_patches()
             comfy.sampler_helpers.cleanup_models(conds, loaded)
-
-
-def is_within(sampling: Any, window: tuple[float, float], sigma: float) -> bool:
-    """σ_start ≥ σ > σ_end, for a window from 0 to 1 in shares of a MODEL's sampling."""
-    start, end = window
-    first = math.inf if start == 0 else float(sampling.percent_to_sigma(start))
-    last = -math.inf if end == 1 else float(sampling.percent_to_sigma(end))
-    return first >= sigma > last
 
 
 def own_point(sampling: Any, x: Tensor, sigma: float) -> Point:

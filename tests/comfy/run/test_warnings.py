@@ -1,4 +1,4 @@
-"""Weights that are all 0, so that no condition has an effect: the node says so."""
+"""What the node that samples says: that every weight is 0, or that captions want a sampler that adds noise."""
 
 import logging
 
@@ -47,3 +47,23 @@ def test_the_sampler_of_a_product_as_model_says_so(load, chain, product, said):
     model = product(hair, chain((load("skin"), {"weight": 0.0})))
     assert said(lambda: core_ksampler(model, hair, 0.0, latent=ONE)) == 1
     assert said(lambda: core_ksampler(model, hair, 2.0, latent=ONE)) == 0
+
+
+@pytest.mark.parametrize(("expert", "sampler", "warned"), [
+    ("text", "euler", True),
+    ("text", "dpmpp_2m", True),
+    ("text", "euler_ancestral", False),
+    ("text", "dpmpp_2m_sde", False),
+    ("hair", "euler", False),
+])  # fmt: skip
+def test_a_sampler_without_noise_is_warned_of(load, chain, sample, caplog, expert, sampler, warned):
+    with caplog.at_level(logging.WARNING, "mcdm_pack"):
+        sample(chain(load(expert)), sampler_name=sampler, steps=2)
+    assert (f"and the sampler {sampler} adds none; choose euler_ancestral." in caplog.text) is warned
+
+
+def test_a_sweep_says_so_once(load, chain, sweep, caplog):
+    text = load("text")
+    with caplog.at_level(logging.WARNING, "mcdm_pack"):
+        sweep(chain(text), text.vae, expert_index=1, values="0.5, 1", vary="weight", seeds=1, steps=1)
+    assert caplog.text.count("adds none") == 1
