@@ -90,6 +90,10 @@ MISTAKES = {
         {"skin map": node("MCDM_EncodeText", encoder=["skin", 1], text="red hair")},
         ("skin map", "encoder", "This expert is driven by a skin map, not by text"),
     ),
+    "a class at a map expert": (
+        {"skin map": node("MCDM_EncodeClass", encoder=["skin", 1], class_name="fox", null_kind="class 0")},
+        ("skin map", "encoder", "This expert is driven by a skin map, not by a class"),
+    ),
     "a caption at a map expert, which is that of another expert": (
         lambda names: {
             "text": node("MCDM_LoadExpert", expert_name=names["text"]),

@@ -1,6 +1,6 @@
 """Gaussian experts as noise predictors and as rectified flows whose noise is scaled, united in ComfyUI.
 
-Their x0 in closed form tells whether they meet at one noise level.
+Their x0 in closed form tells whether they meet at one noise level, and what Fewer Passes and Logic make of flows.
 """
 
 from types import SimpleNamespace
@@ -10,7 +10,9 @@ import torch
 from comfy.latent_formats import ChromaRadiance
 from comfy.model_base import ModelType
 
+from ...support.fewer_passes import Remembering, factor, sample_heun, unguided
 from ..support.families.sized_noise import SizedFlow
+from ..support.methods import PLAIN_PASSES
 from ..support.places import around, placed
 
 MEANS, VARIANCES = [-0.8, 0.9, 0.2], [0.3, 0.8, 1.5]
@@ -118,6 +120,36 @@ def test_a_whole_run_on_scaled_noise(gaussian_flow, chain, guide):
     )
     torch.testing.assert_close(mixed, single, atol=1e-3, rtol=0)
     assert single.std() > 0.05
+
+
+POLICIES = {"adaptive null": {"threshold": -1.0, "refresh": 3}, "all": {"end": 0.8, "threshold": -1.0, "refresh": 2}}
+
+
+@pytest.mark.one_of(2)
+@pytest.mark.parametrize("policy", POLICIES)
+def test_fewer_passes_of_flows(gaussian_flow, chain, node, guide, policy):
+    """A curve, an interval and what nulls stand in for are of flows' noise levels, beside a plain loop."""
+    weights, curve, settings = (1.5, 2.0), [(0.0, 0.5), (0.5, 1.5), (1.0, 1.0)], {**PLAIN_PASSES, **POLICIES[policy]}
+    sigmas = [1.0, 0.98, 0.9, 0.7, 0.4, 0.3, 0.1, 0.0]
+    memory = Remembering(sigmas, settings["threshold"], settings["refresh"])
+
+    def denoised(x, sigma):
+        own, alpha = zip(MEANS, VARIANCES, strict=True), 1 - sigma
+        x0 = [m + v * alpha / (v * alpha**2 + sigma**2) * (x - alpha * m) for m, v in own]
+        acting, nulls = [weights[0], weights[1] * factor(curve, 1 - sigma)], {0: x0[2], 1: x0[2]}
+        if 1 - sigma > settings["end"]:
+            acting, nulls = unguided(acting), {}
+        noise = sigma / alpha if alpha else float("inf")
+        cond, nulls = memory.call(sigma, noise, {0: x0[0], 1: x0[1]}, nulls, {0: 0, 1: 1})
+        u = sum(nulls.values()) / 2 if nulls else 0.0
+        return u + sum(w * (cond[k] - u) for k, w in enumerate(acting))
+
+    experts = chain(*((gaussian_flow(k, 1.0), {"weight": w}) for k, w in enumerate(weights)))
+    curved = {"weight_curve": "0: 0.5, 0.5: 1.5, 1: 1", "sigma_start": 0.0, "sigma_end": 0.0}
+    experts = node("MCDM_Passes", experts=node("MCDM_Schedule", experts=experts, **curved)[0], **settings)[0]
+    noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2)).double()
+    expected = sample_heun(denoised, noise, sigmas)
+    torch.testing.assert_close(guide(experts, "heun", sigmas=sigmas).double(), expected, atol=1e-3, rtol=0)
 
 
 LEVELS = [100.0 * 3e-4 ** (i / 99) for i in range(100)]

@@ -11,6 +11,7 @@ from torch import Tensor
 from mcdm_core import EQ10, OWN_NULL, Passes, ProductDenoiser, Term, sample_ddim, sample_product
 from mcdm_core.product.methods.lift_scores import LiftScores, least_scores
 from mcdm_core.sampling import choose
+from mcdm_core.sampling.choose import told_choice
 from studies.gaussian import gaussian_expert, label
 
 from ...support.gaussians import samples
@@ -201,6 +202,11 @@ def test_a_picture_that_every_mask_leaves_out_is_chosen_last():
     scores = torch.tensor([[math.inf, math.inf], [-9.0, math.inf], [0.5, 2.0]])
     assert choose(scores, 3).tolist() == [2, 1, 0]
     assert least_scores(scores).tolist() == [-math.inf, -9.0, 0.5]
+    assert told_choice(["hair", "skin"], scores).splitlines() == [
+        "picture 3: smallest lift +0.5000 (hair +0.5000, skin +2.0000)",
+        "picture 2: smallest lift -9.0000 (hair -9.0000, skin none, outside the mask)",
+        "picture 1: outside every mask",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from mcdm_core import combined_epsilon, normalize_reliabilities, own_null_epsilon
+from mcdm_core.product.methods.interval import GuidanceInterval
 from mcdm_core.product.plans.combination import Combination, Moment, plan_product
 from mcdm_core.product.plans.coverage import warn_of_empty, warn_of_uncovered
 from mcdm_core.product.rules.coefficients import Coefficients
 from mcdm_core.product.rules.eq10 import EQ10, guidance_pair
 from mcdm_core.product.rules.own_null import own_null_pair
+from mcdm_core.product.span import Span
 from mcdm_core.product.term_numbers import TermNumbers
 
 RULES = [combined_epsilon, own_null_epsilon]
@@ -204,6 +206,20 @@ def test_a_null_counts_only_where_the_weights_do_not_sum_to_1():
     assert planned(pair, (0, 1), [LEFT, 1 - LEFT], want_null=True).nulls == (0, 1)
     assert planned(pair, (0, 1), [None, None]).nulls == (0, 1)
     assert planned(pair, (0,), [None, None]).nulls == ()
+
+
+def test_a_null_that_is_wanted_is_asked_outside_the_guidance_interval():
+    """CFG++ steps from U there, too."""
+    combination = Combination(
+        terms=settings((3.0, 1.0), (1.0, 3.0)),
+        rule=EQ10,
+        masks=[None, None],
+        methods=[GuidanceInterval(Span(end=0.5), lambda share: 1.0 - share)],
+    )
+    inside, outside = (plan_product(combination, Moment((0, 1), (1.0, 1.0), (phase,), True)) for phase in (True, False))
+    assert (inside.nulls, inside.weights, inside.reliabilities) == ((0, 1), [3.0, 1.0], [0.25, 0.75])
+    assert (outside.nulls, outside.weights, outside.reliabilities) == ((0, 1), [0.75, 0.25], [0.25, 0.75])
+    assert plan_product(combination, Moment((0, 1), (1.0, 1.0), (False,))).nulls == ()
 
 
 def test_experts_without_a_say_are_not_asked():
