@@ -98,7 +98,9 @@ class Inspect(io.ComfyNode):
         """Sample and draw."""
         check_vae(experts[0], vae, latent_image["samples"])
         latent, recording = sample_recorded(experts, noise, sampler, sigmas, latent_image, steps_shown)
-        return io.NodeOutput(latent, prediction_grids(experts, recording, vae), guidance_plots(experts, recording))
+        return io.NodeOutput(
+            latent, prediction_grids(experts, recording, latent, vae), guidance_plots(experts, recording)
+        )
 
 
 class ReliabilitySweep(io.ComfyNode):

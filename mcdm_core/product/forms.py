@@ -1,7 +1,7 @@
 """One noise level for experts whose samples have different forms (the paper's §7.2).
 
-A network is sampled in the variance-exploding form x0 + σ·n, or, of a rectified flow, in (1 − σ)·x0 + k·σ·n, with k = 1
-for all but a few.
+Samplers step the samples of most networks as x0 + σ·n, the form of the core's own, and those of rectified flows as
+(1 − σ)·x0 + k·σ·n, with k = 1 for all but a few of them.
 """
 
 import math
@@ -42,8 +42,9 @@ def align(
 ) -> tuple[Tensor, Tensor]:
     """Convert a sample of the reference's run to another expert's form, at the nearest noise level that this one has.
 
-    If both have the same form and range of levels, that is the sample itself at any σ, because ComfyUI calls a network
-    beyond its schedule. Else its level is σ_i = clamp(σ/α, σ_min, σ_max), see `align_noise_level`.
+    If both have the same form and range of levels, that is the sample itself at any σ: the network is asked beyond its
+    schedule, as a run of it alone would ask it. Else its level is σ_i = clamp(σ/α, σ_min, σ_max), see
+    `align_noise_level`.
 
     Args:
         x: Sample in the reference's form, shape (B, …).

@@ -97,7 +97,6 @@ class Recording:
     Args:
         wanted: Numbers of the steps to show, from 1.
         total: Expected number of steps.
-        shapes: Shapes of the parts of the samples; most have one part.
         noise_mask: In the shape of the samples, values 0…1; outside it guidance has no effect and isn't measured.
 
     Attributes:
@@ -106,10 +105,9 @@ class Recording:
             would take; the latter is 0 if the run leaves no rows out.
     """
 
-    def __init__(self, wanted: Sequence[int], total: int, shapes: Sequence[Sequence[int]], noise_mask: Tensor | None):
+    def __init__(self, wanted: Sequence[int], total: int, noise_mask: Tensor | None):
         self.guidance: dict[int, Guidance] = {}
         self.rows: dict[int, tuple[int, int]] = {}
-        self.shapes = shapes
         self._wanted = wanted
         self._total = total
         self._noise_mask = noise_mask
@@ -128,19 +126,20 @@ class Recording:
         self._call = evaluation.plan, record
         self._rows = self._rows[0] + evaluation.rows, self._rows[1] + evaluation.plain_rows
 
-    def finish_step(self, step: int, denoised: Tensor) -> None:
+    def finish_step(self, step: int, denoised: Callable[[], Tensor]) -> None:
         """Record the sampler's report of a step.
 
         Args:
             step: Number of the step, from 1.
-            denoised: The reported x0, of the shape of the predictions.
+            denoised: Gives the reported x0 of the reference model, one tensor of shape (B, …); called only where the
+                product was evaluated since the last report.
         """
         if self._call is None:
             return
         (plan, record), self._call = self._call, None
         self.rows[step], self._rows = self._rows, (0, 0)
         weights = [weight.cpu() if isinstance(weight, Tensor) else weight for weight in plan.weights]
-        last = self._last = record(step=step, denoised=_to_cpu(denoised))
+        last = self._last = record(step=step, denoised=_to_cpu(denoised()))
         self.guidance[step] = measure_guidance(last.cond, last.uncond, weights, self._noise_mask)
         if step in self._wanted:
             self._kept[step] = last

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...mcdm_core.product.forms import align_levels
 from ..host.chain.expert_chain import ExpertInput, Experts
-from ..host.evaluation.noise_levels import FormOf
+from ..host.evaluation.model_forms import FormOf
 from ..host.evaluation.requests import ModelPoint, Request
 from ..host.run.prepared import RunInputs
 from . import cluster
@@ -124,12 +124,12 @@ class WorkersOfRun:
             point_of: Returns x and σ in a MODEL's own form.
             predictions: Is given the worker's.
         """
-        networks = {request: self._experts[request.expert].model for request in requests}
-        points = {patcher: point_of(patcher) for patcher in networks.values()}
+        patchers = {request: self._experts[request.expert].model for request in requests}
+        points = {patcher: point_of(patcher) for patcher in dict.fromkeys(patchers.values())}
         sent = {patcher: (to_buffer(x), float(sigma[0])) for patcher, (x, sigma) in points.items()}
         question = []
         for request in requests:
-            x, sigma = sent[networks[request]]
+            x, sigma = sent[patchers[request]]
             question.append({"expert": request.expert, "role": request.role, "x": x, "sigma": sigma})
 
         def ask() -> cluster.WorkerCall:
@@ -142,7 +142,7 @@ class WorkersOfRun:
             if "predictions" not in answer:
                 return ask()
             for request, buffer in zip(requests, answer["predictions"], strict=True):
-                x, _ = points[networks[request]]
+                x, _ = points[patchers[request]]
                 predictions[request] = to_tensor(buffer, tuple(x.shape)).to(x)
             return None
 

@@ -27,7 +27,7 @@ from mcdm_core.system.writer import make_folder
 from ..files import check_folder_name, csv_bytes, write_files
 from ..gaussian import Moments, gaussian_expert, label, ode_moments, product_moments, sde_moments
 from ..metrics.bootstrap import Figure, bootstrap_interval
-from ..pages import stacked
+from ..stacked import stacked
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from mcdm_core.expert.expert import Expert
 from mcdm_core.pictures import labelled_grid
 from mcdm_core.pictures.grid import INK, MARGIN, PAPER, letters
 
-from ..pages import stacked
+from ..stacked import stacked
 from .faces import caption_term, face_map, map_term
 from .runs import Run, at_most, drawn_grid
 

@@ -1,4 +1,4 @@
-"""Separate drawn faces for each map (`[data.sets]`): as in the paper, no picture is seen with more than one map."""
+"""Sets of drawn pictures: those held out, and separate ones for each map (`[data.sets]`)."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -17,7 +17,7 @@ _OF_SETS = {"seed", "count", "leading"}
 
 @dataclass(frozen=True)
 class PictureSets:
-    """Separate pictures for each map.
+    """Separate pictures for each map: as in the paper, none is seen with more than one.
 
     Attributes:
         sets: Modality → its pictures, each with only that map; in the order of the network's channels.
@@ -87,6 +87,7 @@ def check_set(name: str, values: dict[str, Any]) -> None:
     """
     if unknown := sorted(values.keys() - _OF_SETS):
         raise ValueError(f"[data.sets.{name}] has unknown names {unknown}; known are {sorted(_OF_SETS)}.")
+    # the kind is the only value that a configuration must have, and a set has none of its own
     build(DataConfig, {"kind": "", **values}, f"[data.sets.{name}]")
 
 

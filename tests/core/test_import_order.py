@@ -70,7 +70,7 @@ LAYERS = {
         "data": 0,
         "metrics": 0,
         "files": 0,
-        "pages": 0,
+        "stacked": 0,
         "gaussian": 0,
         "vaes": 0,
     },

@@ -109,14 +109,15 @@ def _fits_mostly(shapes: Shapes) -> bool:
 
 def _nearest(shapes: Shapes) -> PublishedFile | None:
     """The most similar published file; None where the tensors are of no such network."""
+    if not any(name.startswith(("time_embed.", "input_blocks.")) for name in shapes):
+        return None
 
     def distance(published: PublishedFile) -> int:
         expected = _shapes(published.layout)
         changed = sum(shapes.get(name) != shape for name, shape in expected.items())
         return changed + sum(name not in expected for name in shapes)
 
-    resembles = any(name.startswith(("time_embed.", "input_blocks.")) for name in shapes)
-    return min(PUBLISHED, key=distance) if resembles else None
+    return min(PUBLISHED, key=distance)
 
 
 def _untold(layout: Layout, overrides: Overrides) -> list[str]:

@@ -71,8 +71,13 @@ def canny(gray: np.ndarray, low: float = LOW_THRESHOLD, high: float = HIGH_THRES
         Boolean edge map(s), shape (..., H, W).
 
     Raises:
-        ValueError: If a threshold is negative or not a number.
+        ValueError: If `gray` is not uint8 or has fewer than two axes, or a threshold is negative or not a number.
     """
+    if gray.dtype != np.uint8 or gray.ndim < 2:
+        raise ValueError(
+            f"Expected uint8 gray pictures of shape (..., H, W), got {gray.dtype} of shape {gray.shape}; "
+            "convert the picture to 8-bit gray first."
+        )
     if not (low >= 0 and high >= 0):
         raise ValueError(
             f"Edge thresholds must be numbers of 0 or more, got {low} and {high}; the usual ones are 100 and 200."

@@ -12,7 +12,7 @@ from torch import Tensor
 from ....mcdm_core.product.term_numbers import TermError
 from ..chain.expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
 from ..comfyui.latents import parts_of
-from ..evaluation.noise_levels import form_of
+from ..evaluation.model_forms import form_of
 from ..run.refusals import checked_spaces
 from ..spaces.run_spaces import space_indices, space_name
 from .learning import Learning

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ....mcdm_core.product.forms import from_unbounded
 from ..chain.expert_chain import Conditioning
 from ..comfyui.network_calls import holding
-from ..evaluation.noise_levels import form_of
+from ..evaluation.model_forms import form_of
 from ..run.prepared import PreparedModel, RunInputs, process
 from ..weights.exchange_dynamic import invalidate_pages
 from .learning_layers import Factors, LearningLayers

@@ -14,7 +14,7 @@ from torch import Tensor
 from ....mcdm_core.distil.product import quieted
 from ....mcdm_core.distil.roles import Within
 from ....mcdm_core.product.forms import from_unbounded
-from ..evaluation.noise_levels import form_of
+from ..evaluation.model_forms import form_of
 from ..run.guider import ProductGuider
 
 _LOGGER = logging.getLogger(__package__.removesuffix(".nodes.host.distil"))  # the whole pack's

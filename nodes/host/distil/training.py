@@ -24,7 +24,7 @@ from ....mcdm_core.distil.task import Task
 from ....mcdm_core.training.loop.run_folder import run_folder
 from ..chain.expert_chain import Conditioning, Experts
 from ..comfyui.latents import fit_empty
-from ..evaluation.noise_levels import is_flow
+from ..evaluation.model_forms import is_flow
 from ..files.schedule_sampling import PREDICTIONS
 from .fingerprints import fingerprint_of
 from .learning import DTYPES, GUIDERS, Learning

@@ -23,8 +23,8 @@ from ..chain.attachments import CFG_HOOKS
 from ..spaces.joint_sample import JointState
 from ..spaces.refusals import check_guidance
 from .cfg_hooks import CfgHooks, Own
+from .model_forms import FormOf
 from .networks import NetworksOfRun
-from .noise_levels import FormOf
 from .requests import NEGATIVE, POSITIVE, ROLES, ModelPoint, Observer, Workers
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ....mcdm_core.product.evaluation import Evaluation
 from ..chain.expert_chain import Conds, Experts
-from .noise_levels import FormOf
+from .model_forms import FormOf
 
 POSITIVE, NEGATIVE = "positive", "negative"
 ROLES = {POSITIVE: 0, NEGATIVE: 1}  # in cond_or_uncond, which patches read

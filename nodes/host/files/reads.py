@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from ....mcdm_core import Condition, UNetConfig
 from ....mcdm_core.conditions import Encoder, EncoderKey
 
-CONNECT = "connect an Encode … (Expert) node that has this expert's encoder"
-ENLARGES, FILLS_IN = (
-    ("enlarges a small picture", "connect Encode Low Resolution between its Encode … node and it."),
-    ("fills in a picture", "connect Encode Inpainting (Expert) between its Encode … node and it."),
-)
-"""What an expert does with a picture in its condition, and what to do where that has none."""
+CONNECT_ENCODER = "connect an Encode … (Expert) node that has this expert's encoder"
+ENLARGES = "enlarges a small picture", "connect Encode Low Resolution between its Encode … node and it"
+"""What an expert does with a picture in its condition, and what to do where that has none; as `FILLS_IN`."""
+
+FILLS_IN = "fills in a picture", "connect Encode Inpainting (Expert) between its Encode … node and it"
 
 
 class LatentSizeError(ValueError):
@@ -66,10 +65,10 @@ class ReadConditions:
         """
         driven = f"The expert {self._name} is driven by {self.key.driven_by} and got"
         if condition is None or made_for is None:
-            raise ValueError(f"{driven} a conditioning without one; {CONNECT}.")
+            raise ValueError(f"{driven} a conditioning without one; {CONNECT_ENCODER}.")
         if made_for != self.key:
             raise ValueError(
-                f"{driven} a conditioning made for one driven by {self.key.describe(made_for)}; {CONNECT}."
+                f"{driven} a conditioning made for one driven by {self.key.describe(made_for)}; {CONNECT_ENCODER}."
             )
         self._check_pictures(condition)
         self._check_text(condition)
@@ -80,7 +79,7 @@ class ReadConditions:
         lacks = self._config.low_res_channels and condition.low_res is None, self._inpaint and condition.maps is None
         for (works, remedy), lacking in zip((ENLARGES, FILLS_IN), lacks, strict=True):
             if lacking:
-                raise ValueError(f"The expert {self._name} {works} and got a conditioning without one; {remedy}")
+                raise ValueError(f"The expert {self._name} {works} and got a conditioning without one; {remedy}.")
 
     def _check_text(self, condition: Condition) -> None:
         """Check widths: ComfyUI's nodes may have mixed texts of several models, or nulls of several class experts."""

@@ -60,13 +60,12 @@ def sample_recorded(
     latent_image = fit_empty(patcher, latent)
     latent = {**latent, "samples": latent_image}
     given_mask = latent.get("noise_mask")
-    shapes = [part.shape for part in parts_of(latent_image)]
-    noise_mask = None if given_mask is None else pack_mask(given_mask, shapes, torch.device("cpu"))
-    recording = Recording(shown_steps(shown, total), total, shapes, noise_mask)
+    noise_mask = None if given_mask is None else pack_mask(given_mask, _shapes(latent), torch.device("cpu"))
+    recording = Recording(shown_steps(shown, total), total, noise_mask)
     preview = latent_preview.prepare_callback(patcher, total)
 
     def report(step: int, x0: Tensor, x: Tensor, total_steps: int) -> None:
-        recording.finish_step(step + 1, pack(parts_of(x0)))
+        recording.finish_step(step + 1, lambda: pack(parts_of(x0)))
         preview(step, x0, x, total_steps)
 
     guider = ProductGuider(experts, recording.observe)
@@ -88,12 +87,13 @@ def sample_recorded(
     return with_samples(latent, result), recording
 
 
-def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor:
+def prediction_grids(experts: Experts, recording: Recording, latent: dict[str, Any], vae: Any) -> Tensor:
     """A labelled grid for each picture of the batch: a row per expert, one for U and one for the product; steps across.
 
     Args:
         experts: The chain.
         recording: The run.
+        latent: The LATENT that it made.
         vae: VAE of the reference's latents; the middle frame of a video, the first part of a nested latent are shown.
             Predictions of other latent spaces are decoded by the VAEs of their experts.
 
@@ -101,14 +101,14 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
         IMAGE, shape (B, H, W, 3), values 0…1.
     """
     shown = recording.shown()
-    batch, coders = len(shown[0].denoised), _coders(experts, vae)
+    batch, coders, shapes = len(shown[0].denoised), _coders(experts, vae), _shapes(latent)
 
     def row(title: str, predictions: Sequence[Tensor | None], coder: Coder, absence: str = "") -> list[list[Tile]]:
         """A row of the grid of each picture of the batch; the absence is what stands in the place of a prediction."""
         columns: list[Sequence[Tile]] = [[title] * batch]
         for latents in predictions:
             process, own_vae = coder
-            made = None if latents is None else parts_of(process(latents), recording.shapes)[0]
+            made = None if latents is None else parts_of(process(latents), shapes)[0]
             columns.append([absence] * batch if made is None else decode_tiles(made, own_vae))
         return [list(tiles) for tiles in zip(*columns, strict=True)]
 
@@ -121,6 +121,11 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
     rows.append(row("product", [step.denoised for step in shown], coders[0]))
     steps = ["", *(_title(step) for step in shown)]
     return to_image([labelled_grid(steps, grid, TILE) for grid in zip(*rows, strict=True)])
+
+
+def _shapes(latent: dict[str, Any]) -> list[torch.Size]:
+    """Shapes of the parts of a LATENT; most have one."""
+    return [part.shape for part in parts_of(latent["samples"])]
 
 
 def guidance_plots(experts: Experts, recording: Recording) -> Tensor:

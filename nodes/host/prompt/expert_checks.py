@@ -17,7 +17,7 @@ from ....mcdm_core.conditions import Encoder
 from ..chain.expert_chain import CONNECT_CONDITION
 from ..chain.node_ids import ENCODE, ENCODE_INPAINT, ENCODE_LOW_RES
 from ..files.conditioning import SWAPPED_ORDER, check_one_map
-from ..files.reads import CONNECT, ENLARGES, FILLS_IN
+from ..files.reads import CONNECT_ENCODER, ENLARGES, FILLS_IN
 from .faults import Fault, Trial, fault_of, first_fault
 from .queued_chain import QueuedTerm, encoder_of, name_of
 from .queued_prompt import QueuedNode
@@ -86,7 +86,7 @@ def _check_made_for(encoder: Encoder, node: QueuedNode) -> Fault | None:
             return Fault(
                 name,
                 f"This expert is driven by {encoder.driven_by} and its {node.label(name)} was made for one driven by "
-                f"{other}; {CONNECT}.",
+                f"{other}; {CONNECT_ENCODER}.",
                 cause=source.id,
             )
     return None
@@ -94,13 +94,12 @@ def _check_made_for(encoder: Encoder, node: QueuedNode) -> Fault | None:
 
 def _check_pictures(encoder: Encoder, node: QueuedNode) -> Fault | None:
     """Whether the condition and the null hold the pictures that the expert works on."""
-    low_res, inpaint = (ENCODE_LOW_RES, ENLARGES), (ENCODE_INPAINT, FILLS_IN)
-    needed = [*([low_res] if encoder.low_res is not None else []), *([inpaint] if encoder.inpaint else [])]
+    works_on = (ENCODE_LOW_RES, ENLARGES, encoder.low_res is not None), (ENCODE_INPAINT, FILLS_IN, encoder.inpaint)
     for name in ("condition", "null"):
         passed = _encode_nodes(node, name)
-        for class_type, (works, remedy) in needed:
-            if passed and class_type not in passed:
-                return Fault(name, f"This expert {works} and its {node.label(name)} has none; {remedy}")
+        for class_type, (works, remedy), wanted in works_on:
+            if passed and wanted and class_type not in passed:
+                return Fault(name, f"This expert {works} and its {node.label(name)} has none; {remedy}.")
     return None
 
 

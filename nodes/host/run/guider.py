@@ -24,8 +24,8 @@ from ..chain.attachments import delegate_hooked, null_is_read, separate_hooked, 
 from ..chain.expert_chain import Conds, Experts
 from ..comfyui.latents import pack, parts_of, without_time_axis
 from ..comfyui.page import refusals_at_experts
+from ..evaluation.model_forms import form_of
 from ..evaluation.networks import NetworksOfRun
-from ..evaluation.noise_levels import form_of
 from ..evaluation.product import ProductOfRun
 from ..evaluation.requests import Observer, conditionings_on, conds_of
 from ..spaces.joint_sample import Drawn, JointState, drawn_of

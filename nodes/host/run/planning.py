@@ -20,7 +20,7 @@ from ....mcdm_core.product.span import SigmaAt
 from ..chain.attachments import REMEDIES, null_is_read
 from ..chain.expert_chain import Experts, settings_of
 from ..comfyui.latents import mask_like
-from ..evaluation.noise_levels import FormOf, form_of, is_flow, on_host, starts_from_pictures
+from ..evaluation.model_forms import FormOf, form_of, is_flow, on_host, starts_from_pictures
 from ..spaces.joint_sample import JointSampler, JointState
 from ..spaces.refusals import check_sampler
 from ..spaces.run_spaces import RunSpaces

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ....mcdm_core import space_timesteps
 from ....mcdm_core.sampling import sample_ddim
-from ..evaluation.noise_levels import is_flow
+from ..evaluation.model_forms import is_flow
 from .functions import SamplerCall, sampler_function
 
 

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from ....mcdm_core.product.forms import Form
 from ....mcdm_core.sampling.types import Callback
-from ..evaluation.noise_levels import form_of
+from ..evaluation.model_forms import form_of
 
 Options = ParamSpec("Options")
 StepReport = Callable[[dict], None]

@@ -25,9 +25,10 @@ from .differences import (
     same_patches,
     without_injections,
 )
-from .low_rank import Addition, LowRank
+from .low_rank import LowRank
 from .patched_pass import Patch, PatchedPass
 from .row_adapters import RowAdapters
+from .watched_layers import Addition
 
 Patches = dict[str, list[Patch]]
 
@@ -35,7 +36,7 @@ _COMPILED = "torch.compile"  # ComfyUI's key of the wrapper that puts compiled m
 
 
 def adapter_groups(experts: Experts) -> list[RowAdapters]:
-    """The groups of at least two MODELs of one network, in the order of the chain.
+    """What serves each group of at least two MODELs of one network that differ in adapters alone, in the chain's order.
 
     The weights of all other MODELs are exchanged.
     """
@@ -87,7 +88,7 @@ def _differ_in_patches(first: ModelPatcher, second: ModelPatcher) -> bool:
 
 
 def _group(patchers: list[ModelPatcher]) -> RowAdapters | None:
-    """The group of the MODELs whose adapters can be added row by row; None where no adapter is left to add."""
+    """What serves the MODELs whose adapters can be added row by row; None where no adapter is left to add."""
     while True:
         common = _common(patchers)
         attempts = {patcher: _additions(patcher, common) for patcher in patchers}

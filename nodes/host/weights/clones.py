@@ -31,9 +31,9 @@ class SharedNetworks:
 
     Args:
         names: The MODELs of a run, with the names of their experts in messages. Of the MODELs of a network, the first
-            or the base of its group is loaded.
-        adapters: Those of MODELs that differ in adapters alone, between which no weights are exchanged; MODELs with
-            copies have none.
+            or the base of its `RowAdapters` is loaded.
+        adapters: What adds adapters to rows for MODELs that differ in these alone, so that no weights are exchanged
+            between them; MODELs with copies are in none.
     """
 
     def __init__(self, names: dict[ModelPatcher, str], adapters: Sequence[RowAdapters] = ()):
@@ -163,7 +163,7 @@ class SharedNetworks:
                 stack.callback(self._of_copies.restore)
 
     def _base_of(self, patcher: ModelPatcher) -> ModelPatcher:
-        """The MODEL whose weights the network needs to answer as this one: the base of its group, or itself."""
+        """The MODEL whose weights the network needs to answer as this one: the base of its adapters, or itself."""
         adapters = self._adapters_of(patcher)
         return patcher if adapters is None else adapters.base
 

@@ -141,10 +141,6 @@ class LowRank:
         return patch[1].weights[1].shape[0]
 
 
-Addition = LowRank | PatchedPass
-"""What one MODEL adds to its rows of a layer's output."""
-
-
 def is_linear(module: nn.Module) -> bool:
     """Whether a module is a linear layer of ComfyUI's."""
     return isinstance(module, comfy.ops.CastWeightBiasOp) and hasattr(module, "in_features")

@@ -18,9 +18,8 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ..comfyui.network_calls import NetworkCall, around_calls
-from .low_rank import Addition
 from .patched_pass import NotAddedError, tensors_in
-from .watched_layers import WatchedLayer, parents_of
+from .watched_layers import Addition, WatchedLayer, parents_of
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +69,7 @@ class _Seen:
 
 
 class RowAdapters:
-    """Adds adapters to rows during one run.
+    """MODELs of one network that differ in adapters alone; adds these to their rows during one run.
 
     The first dimension of a layer's input need not be the rows: frames, heads or patches may be folded into it, and a
     sequence may be as long as the batch. So the first pass is of one MODEL, and what is seen of it decides the way in

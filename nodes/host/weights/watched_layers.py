@@ -9,7 +9,11 @@ import comfy.utils
 from comfy.model_patcher import ModelPatcher
 from torch import nn
 
-from .low_rank import Addition
+from .low_rank import LowRank
+from .patched_pass import PatchedPass
+
+Addition = LowRank | PatchedPass
+"""What one MODEL adds to its rows of a layer's output."""
 
 
 class _Parameters(dict):

@@ -111,7 +111,7 @@ def test_a_schedule_that_a_family_keeps_beside_its_network_is_made_again(remote,
     ours = descriptions.make_sampling(descriptions.describe_sampling(sampling))
     assert type(ours) is kind
     for size, scale in ((1, 0.25), (32, 8.0)):
-        forms = [host.evaluation.noise_levels.form_of(each, (2, 3, size, size)) for each in (ours, sampling)]
+        forms = [host.evaluation.model_forms.form_of(each, (2, 3, size, size)) for each in (ours, sampling)]
         assert forms[0] == forms[1]
         assert forms[0].noise_scale == scale
 

@@ -67,6 +67,7 @@ def test_edges_agree_for_arrays_and_tensors():
     [
         (lambda: rgb_to_gray(np.zeros((4, 4, 3))), "uint8 RGB"),
         (lambda: rgb_to_gray(np.zeros((4, 4), dtype=np.uint8)), "uint8 RGB"),
+        (lambda: canny(np.zeros((4, 4))), "uint8 gray"),
         (lambda: canny(np.zeros((4, 4), dtype=np.uint8), -1, 2), "0 or more"),
         (lambda: canny(np.zeros((4, 4), dtype=np.uint8), 1, float("nan")), "0 or more"),
         (lambda: read_sketch(torch.zeros(1, 4, 4), 4, "a photo"), 'cannot be made from "a photo"'),

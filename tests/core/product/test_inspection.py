@@ -1,9 +1,13 @@
+"""What is measured and recorded of a run: norms and cosines of guidance, the steps to show."""
+
 import math
 
 import pytest
 import torch
 
-from mcdm_core.product.inspection import measure_guidance, parse_shown_steps, shown_steps
+from mcdm_core import Passes, ProductDenoiser, Term
+from mcdm_core.product.inspection import Recording, measure_guidance, parse_shown_steps, shown_steps
+from studies.gaussian import gaussian_expert, label
 
 
 def sample(*values):
@@ -71,3 +75,34 @@ def test_no_guidance_has_no_direction():
 def test_steps_shown(text, total, steps):
     parse_shown_steps(text)
     assert shown_steps(text, total) == steps
+
+
+class Observed(ProductDenoiser):
+    """A product that tells of its evaluations."""
+
+    def _combined(self, evaluation):
+        self.observe(evaluation)
+        return super()._combined(evaluation)
+
+
+def test_the_last_evaluation_before_a_report_is_recorded_and_a_report_without_one_is_not_looked_at():
+    expert, weights = gaussian_expert([-1.0, 1.0, 0.0], [1.0, 0.5, 2.0]), (1.5, 2.5)
+    terms = [Term(expert, label(k), label(2), weight=weight) for k, weight in enumerate(weights)]
+    product, recording = Observed(terms, settings=[Passes(threshold=-1.0, refresh=9)]), Recording([2, 5], 5, None)
+    product.observe = recording.observe
+    x, levels = torch.randn(2, 1, 4, 4, dtype=torch.float64), [8.0, 4.0, 3.0, 0.0]
+    with product.running(levels):
+        for step, asked in ((1, levels[:1]), (2, levels[1:3]), (3, [])):
+            found = [product(x, level) for level in asked]
+            recording.finish_step(step, lambda found=found: found[-1])
+    assert list(recording.guidance) == [1, 2]
+    assert recording.rows == {1: (6, 6), 2: (8, 12)}
+    (shown,) = recording.shown()
+    assert (shown.step, shown.sigma) == (2, 3.0)
+    torch.testing.assert_close(shown.denoised, found_by(shown.cond, shown.uncond, weights))
+    assert recording.guidance[2].norms.shape == (2, 2)
+
+
+def found_by(cond, uncond, weights):
+    """Eq. 10."""
+    return uncond + sum(weight * (each - uncond) for weight, each in zip(weights, cond, strict=True))

@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from studies.pages import stacked
+from studies.stacked import stacked
 
 
 def test_pictures_are_stacked_in_their_order_on_paper():
