@@ -165,9 +165,9 @@ class TextTower(nn.Module):
             rows.append([self._rows[token] for token in known if token in self._rows])
         if unread:
             words = ", ".join(f'"{word}"' for word in unread)
-            logger.warning(
-                "Words the text expert does not know are ignored: %s; it knows %s.", words, self._known_words()
-            )
+            known = [token for token in self.config.vocabulary if token.isalpha() or "-" in token]
+            told = ", ".join(known[:_LISTED_WORDS]) + (", …" if len(known) > _LISTED_WORDS else "")
+            logger.warning("Words the text expert does not know are ignored: %s; it knows %s.", words, told)
         if any(len(row) > self.config.max_tokens for row in rows):
             logger.warning("A caption has more than %d known words; the rest is ignored.", self.config.max_tokens)
             rows = [row[: self.config.max_tokens] for row in rows]
@@ -188,7 +188,3 @@ class TextTower(nn.Module):
         if not isinstance(texts, str):
             return self(self.tokens(texts))
         return self(self.tokens([texts], people_in(texts) if self.config.lexicon == "faces" else ()))
-
-    def _known_words(self) -> str:
-        words = [token for token in self.config.vocabulary if token.isalpha() or "-" in token]
-        return ", ".join(words[:_LISTED_WORDS]) + (", …" if len(words) > _LISTED_WORDS else "")

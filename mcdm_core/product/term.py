@@ -47,7 +47,11 @@ class Term(TermNumbers):
         self.check_condition(self.condition is not None)
         for role, given in (("condition", self.condition), ("null", self.null)):
             if given is not None:
-                self._check_encoded(given, role)
+                if not isinstance(given, Condition):
+                    raise ValueError(
+                        f"Expected a Condition as the {role} of {self.label} and got {type(given).__name__}; encode it "
+                        "with the expert's encoder."
+                    )
                 self.expert.check_read(given, role)
         if self.mask is not None:
             self._check_mask(self.mask)
@@ -60,13 +64,6 @@ class Term(TermNumbers):
             )
         if not ((mask >= 0) & (mask <= 1)).all():
             raise ValueError(f"Expected mask values in 0…1 for {self.label} and got others, or NaN; rescale the mask.")
-
-    def _check_encoded(self, given: Any, role: str) -> None:
-        if not isinstance(given, Condition):
-            raise ValueError(
-                f"Expected a Condition as the {role} of {self.label} and got {type(given).__name__}; encode it with "
-                "the expert's encoder."
-            )
 
     @property
     def label(self) -> str:

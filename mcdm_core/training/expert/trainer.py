@@ -36,7 +36,7 @@ def adapt_state(state: dict[str, Tensor], network: UNet) -> dict[str, Tensor]:
             adapted[key] = source
         elif source is None:
             adapted[key] = torch.zeros_like(target)
-        elif key == STEM and _only_fewer_inputs(source.shape, target.shape):
+        elif key == STEM and source.shape[1] < target.shape[1] and source[:, 0].shape == target[:, 0].shape:
             adapted[key] = torch.zeros_like(target)
             adapted[key][:, : source.shape[1]] = source
         else:
@@ -45,10 +45,6 @@ def adapt_state(state: dict[str, Tensor], network: UNet) -> dict[str, Tensor]:
                 "start from an expert of the same width and depth."
             )
     return adapted
-
-
-def _only_fewer_inputs(source: torch.Size, target: torch.Size) -> bool:
-    return source[1] < target[1] and (source[0], *source[2:]) == (target[0], *target[2:])
 
 
 class Trainer(PictureRun[TrainingConfig, UNet]):
