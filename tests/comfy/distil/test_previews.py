@@ -115,6 +115,7 @@ def test_each_picture_is_as_large_as_alone(given, watched, shown_by, size):
     assert most * max(size) == 512 * max(both.size)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("prompts", [1, 2])
 def test_they_are_what_comfyui_draws(given, watched, shown_by, host, prompts):
     """By euler and the seed: the guider of the first prompt, and what is returned, a LoRA on the MODEL at cfg 1.
@@ -165,6 +166,7 @@ def no_memory():
     raise torch.cuda.OutOfMemoryError("out of memory")
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("answer", [no_memory, lambda: ("JPEG",)], ids=["raises", "returns what nobody knows"])
 def test_a_previewer_that_fails_ends_the_previews_alone(given, watched, shown_by, folder, caplog, answer):
     """The state is saved before it is asked."""
