@@ -155,6 +155,8 @@ def test_each_workflow_gives_its_pictures(server, name, sizes):
         ("faces_two_spaces", "Hair map", {"image": "mcdm_face_2_hair.png"}),
         ("faces_two_spaces", "Skin map", {"image": "mcdm_face_2_skin.png"}),
         ("faces_two_spaces", "Caption", {"text": "a man with a beard"}),
+        ("sd15_and_sdxl", "SDXL: positive", {"text": "a harbour"}),
+        ("sd15_and_sdxl", "SD1.5: positive", {"text": "a harbour"}),
     ],
 )
 def test_every_condition_has_a_say(server, name, title, inputs):

@@ -23,6 +23,7 @@ from ....support.watchdog import PATIENCE, HungError, wait_until
 from ....support.workflow_twins import FROM_THIS_REPOSITORY
 
 ROOT = Path(__file__).resolve().parents[4]
+SDXL = "sd_xl_base_1.0.safetensors"
 INSTALLED = (
     "__init__.py",
     "pyproject.toml",
@@ -159,16 +160,18 @@ def started(comfyui: Path, folder: Path) -> Iterator[Server]:
 def started_with(comfyui: Path, folder: Path, files: Iterable[tuple[str, str]]) -> Iterator[Server]:
     """As `started`, with small random files, by folder and name, in place of downloads; needs the `pack`.
 
-    Files that users copy from this repository are copied from it.
+    Files that users copy from this repository are copied from it. SD3 is in the place of SDXL, whose text encoders are
+    large.
     """
     from ..published_files import write_published
-    from .downloads import write_checkpoint, write_lora
+    from .downloads import write_checkpoint, write_lora, write_sd3_checkpoint
 
     (folder / "input").mkdir()
     files = sorted(files)
+    writers = {"checkpoints": write_checkpoint, "loras": write_lora}
     for seed, (kind, name) in enumerate(files):
         if kind != "mcdm":
-            write = write_checkpoint if kind == "checkpoints" else write_lora
+            write = write_sd3_checkpoint if name.startswith("sd_xl") else writers[kind]
             write(folder / "models" / kind / name, seed)
     experts = [name for kind, name in files if kind == "mcdm"]
     write_published(folder / "models" / "mcdm", experts)
