@@ -1,10 +1,12 @@
-"""A run over MODELs cloned from one checkpoint leaves the network, and each of them, as they were."""
+"""A run over MODELs cloned from one checkpoint leaves the network, and each of them, as they were.
+
+One that fails is in `test_dynamic_clones.py`.
+"""
 
 import comfy.model_management
 import pytest
 import torch
 from comfy.k_diffusion.sampling import sample_euler
-from comfy.model_patcher import ModelPatcher
 
 from ..support.attachments import set_apart, weighted, with_lora
 from ..support.closeness import rounded
@@ -51,43 +53,6 @@ def test_a_cancelled_run_leaves_the_network_as_it_was(pair, guide, unchanged, st
             guide(experts, cancelled_at(step))
 
     unchanged(pair[0], run)
-
-
-def test_a_clone_that_fails_leaves_the_network_as_it_was(load, guide, unchanged):
-    plain = load("hair")
-    broken = with_lora(plain)
-
-    def fail(apply_model, args):
-        raise RuntimeError("out of memory")
-
-    def run(experts):
-        options = experts[1].model.model_options
-        experts[1].model.set_model_unet_function_wrapper(fail)
-        with pytest.raises(RuntimeError, match="out of memory"):
-            guide(experts)
-        del options["model_function_wrapper"]
-
-    unchanged((plain, broken), run)
-
-
-def test_weights_that_cannot_be_patched_leave_the_network_as_it_was(load, guide, unchanged, monkeypatch):
-    def run(experts):
-        left = 1
-
-        def patch(self, key, *args, **kwargs):
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise RuntimeError("out of memory")
-            return ModelPatcher.patch_weight_to_device(self, key, *args, **kwargs)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(experts[1].model, "patch_weight_to_device", patch.__get__(experts[1].model))
-            with pytest.raises(RuntimeError, match="out of memory"):
-                guide(experts)
-
-    plain = load("hair")
-    unchanged((plain, set_apart(with_lora(plain))), run)
 
 
 @pytest.mark.one_of(4)

@@ -213,26 +213,36 @@ def test_a_cancelled_run_leaves_everything_as_it_was(models, sampled, names, ste
 
 
 @pytest.mark.one_of(3)
-@pytest.mark.parametrize("failing", ["pass", "patching", "objects"])
-def test_a_failure_leaves_everything_as_it_was(models, sampled, monkeypatch, failing):
-    names = ("plain", "small layers")
-    together = models(names)
+@pytest.mark.parametrize(
+    ("failing", "classic"),
+    [("pass", False), ("patching", False), ("objects", False), ("pass", True), ("patching", True)],
+)
+def test_a_failure_leaves_everything_as_it_was(models, sampled, monkeypatch, failing, classic):
+    """And so with ComfyUI's classic MODELs."""
+    names, calls = ("plain", "small layers"), []
+    together = models(names, disable_dynamic=classic)
     sampled(together[:1])
     loaded = clones.contents(together)
 
     def fail(*args, **kwargs):
         raise RuntimeError("out of memory")
 
+    def fail_at_the_second(*args, **kwargs):
+        calls.append(args)
+        return fail() if len(calls) == 2 else patch_weight(*args, **kwargs)
+
     with monkeypatch.context() as patch:
         if failing == "pass":
             patch.setitem(together[1].model_options, "model_function_wrapper", fail)
+        elif failing == "patching":
+            patch_weight = together[1].patch_weight_to_device
+            patch.setattr(together[1], "patch_weight_to_device", fail_at_the_second)
         else:
-            method = {"patching": "patch_weight_to_device", "objects": "patch_model"}[failing]
-            patch.setattr(together[1], method, fail)
+            patch.setattr(together[1], "patch_model", fail)
         with pytest.raises(RuntimeError, match="out of memory"):
             sampled(together)
     clones.assert_same(clones.contents(together), loaded)
-    assert torch.equal(sampled(together), sampled(models(names, apart=True)))
+    assert torch.equal(sampled(together), sampled(models(names, apart=True, disable_dynamic=classic)))
 
 
 @pytest.mark.one_of(6)
