@@ -12,7 +12,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ..support.clones import lora_on
 from ..support.closeness import assert_close
-from ..support.leaks import Living
+from ..support.leaks import assert_no_tensor_stays
 from ..support.oracle.core_guiders import core_guider
 from ..support.small_runs import sampled_by_core
 
@@ -122,13 +122,7 @@ def test_easycache_matters(bare, cached, by_core):
 @pytest.mark.long
 def test_runs_leave_no_tensor_behind(bare, cached, product_of):
     experts = [cached(bare(0)), cached(bare(1))]
-
-    found = []
-    for run in range(50):
-        product_of(experts)
-        if run in (2, 49):
-            found.append(Living.now().tensors)
-    assert found[0] == found[1]
+    assert_no_tensor_stays(lambda: product_of(experts), times=50)
     for expert in experts:
         holder = expert.model.model_options["transformer_options"]["easycache"]
         assert not holder.uuid_cache_diffs

@@ -16,7 +16,7 @@ import torch
 
 from ...support.watchdog import await_event, meet
 from ..support.core_samplers import LATENT, cancelled_at, core_ksampler
-from ..support.leaks import Living, assert_unchanged, state_of
+from ..support.leaks import assert_no_tensor_stays, assert_unchanged, state_of
 
 STEPS = 3
 
@@ -222,11 +222,7 @@ def test_nothing_more_is_asked_on_a_device_once_another_failed(casts, away, run,
 
 @pytest.mark.long
 def test_runs_leave_nothing_behind(casts, away, guider_of, run):
-    guider, found = guider_of([casts[0].expert("eps", "plain", 0), away(casts[1].expert("v", "plain", 1))]), []
+    guider = guider_of([casts[0].expert("eps", "plain", 0), away(casts[1].expert("v", "plain", 1))])
     threads = threading.active_count()
-    for count in range(12):
-        run(guider=guider)
-        if count in (2, 11):
-            found.append(Living.now().tensors)
-    assert found[0] == found[1]
+    assert_no_tensor_stays(lambda: run(guider=guider))
     assert threading.active_count() == threads

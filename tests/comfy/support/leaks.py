@@ -68,3 +68,12 @@ class Living(NamedTuple):
         storages = [tensor.untyped_storage() for tensor in tensors]  # objects too, once they are asked for
         sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
         return cls(len(tensors), sum(sizes.values()), Counter(type(thing).__qualname__ for thing in gc.get_objects()))
+
+
+def assert_no_tensor_stays(run, times=12):
+    """Run something so often; after the third time, no tensor more may be alive."""
+    for count in range(1, times + 1):
+        run()
+        if count == 3:
+            before = Living.now().tensors
+    assert Living.now().tensors == before
