@@ -135,25 +135,6 @@ def test_what_acts_on_guidance_does_nothing_on_another_expert_and_a_warning_says
 
 
 @pytest.mark.one_of(2)
-@pytest.mark.parametrize("name", [name for name, node in ON_GUIDANCE.items() if node.asks])
-def test_what_asks_the_network_acts_on_a_product_of_copies_as_core_at_the_sum_of_weights(
-    stage, product_of, assert_agree, name
-):
-    """A product of two networks of equal weights, at 1.5 and 2.5, is one of them at 4."""
-    node = ON_GUIDANCE[name]
-    scene = stage(node.family)
-    models = [node.attach(scene.networks[0][0]), scene.networks[1][0], node.attach(scene.networks[1][0])]
-    one, copy, alone = (dataclasses.replace(scene.expert(model, 0), reliability=1.0) for model in models)
-    guider = core_guider(dataclasses.replace(alone, weight=4.0))
-    expected = sampled(scene, guider)
-    weights = [dataclasses.replace(one, weight=1.5), dataclasses.replace(copy, weight=2.5)]
-    assert_agree(product_of(scene, weights), expected)
-    assert torch.equal(product_of(scene, [dataclasses.replace(one, weight=4.0)]), expected)
-    guider.model_options = guider.model_patcher.model_options | {"sampler_post_cfg_function": []}
-    assert_matters(expected, sampled(scene, guider))
-
-
-@pytest.mark.one_of(2)
 @pytest.mark.parametrize("place", [0, 1])
 def test_differential_diffusion_is_read_from_the_first_expert(stage, product_of, assert_agree, place):
     """ComfyUI asks the sampled MODEL how a noise mask changes from step to step."""

@@ -127,20 +127,6 @@ def test_hooks_in_conditioning_keep_to_their_own_expert(cast, calls, hooked, clo
     assert sum(counted) == 2 * STEPS  # the condition and the null of that expert
 
 
-def test_an_expert_costs_nothing_outside_its_window(calls, pair):
-    first, second = pair
-    made = calls([first, replace(second, end=0.5)])
-    schedule = first.model.get_model_object("model_sampling")
-    sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)[:-1]
-    inside = int((sigmas > schedule.percent_to_sigma(0.5)).sum())
-    assert 0 < inside < STEPS
-    rows = [
-        rows_of(call for call in made if call.network is expert.model.model.diffusion_model)
-        for expert in (first, second)
-    ]
-    assert rows == [2 * STEPS, 2 * inside]
-
-
 @pytest.mark.parametrize(("sampler_name", "terms"), [("euler", 1), ("euler_cfg_pp", 2), ("euler_ancestral_cfg_pp", 2)])
 def test_cfg_plus_plus_gets_its_null_at_weight_1(cast, calls, sampler_name, terms):
     expert = cast.expert("eps", "plain", 0)

@@ -123,15 +123,6 @@ def test_same_passes(both, core, node, names, policy):
     torch.testing.assert_close(ours, theirs, atol=1e-3 * float(theirs.std()), rtol=0)
 
 
-def test_timestep_spacing_visits_the_papers_timesteps(load, node):
-    model = load("hair").model
-    (sigmas,) = node("MCDM_Sigmas", model=model, spacing="100", denoise=1.0)
-    timesteps = model.get_model_object("model_sampling").timestep(sigmas[:-1])
-    torch.testing.assert_close(timesteps[:3], torch.tensor([999.0, 989.0, 979.0]), atol=1e-2, rtol=0)
-    torch.testing.assert_close(timesteps[-2:], torch.tensor([10.0, 0.0]), atol=1e-2, rtol=0)
-    assert sigmas[-1] == 0
-
-
 @pytest.mark.parametrize(("denoise", "steps"), [(1.0, 100), (0.3, 30), (0.0, -1)])
 def test_denoise_keeps_the_last_steps(load, node, denoise, steps):
     (sigmas,) = node("MCDM_Sigmas", model=load("hair").model, spacing="100", denoise=denoise)

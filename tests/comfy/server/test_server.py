@@ -111,20 +111,6 @@ def test_a_file_replaced_under_the_same_name_is_loaded_anew(server, small_expert
     assert np.array_equal(after, picture(small_experts["skin"], "named"))
 
 
-def test_a_cancelled_run_is_followed_by_a_good_one(server, small_experts):
-    (before,) = server.pictures(product(small_experts, seed=8))
-    long = product(small_experts, seed=9, steps=10000)
-    (begun,) = result_of(page_events(server, [long], "execution_start", "progress", count=5), "a fifth step")
-    server.request("/interrupt", {})
-    entry = server.wait(begun["prompt_id"])
-    assert any(message[0] == "execution_interrupted" for message in entry["status"]["messages"])
-    again = product(small_experts, seed=8, steps=3)
-    again["save"]["inputs"]["filename_prefix"] = "again"
-    again["sample"]["inputs"]["denoise"] = 0.99999  # the same run to the sampler, but not to ComfyUI's cache
-    (after,) = server.pictures(again)
-    assert np.array_equal(before, after)
-
-
 def test_previews_and_progress_arrive_while_sampling(server, small_experts):
     previews, progress = (
         result_of(page_events(server, [prompt], kind, "execution_success"), "the end of a run")
