@@ -57,12 +57,13 @@ class ClassicNetwork(SharedNetwork):
                 self._put(patcher, self._kept.pop(id(patcher)))
             else:
                 self._make(patcher, previous, mine)
+            patcher.patch_model(load_weights=False)
         except BaseException:
+            patcher.unpatch_model(unpatch_weights=False)
             self._put(previous, mine)
             previous.patch_model(load_weights=False)
             raise
         self._kept[id(previous)] = mine
-        patcher.patch_model(load_weights=False)
 
     def _forget(self) -> None:
         """Drop what is kept for MODELs, and the weights that several of them have unpatched."""

@@ -215,7 +215,7 @@ def test_a_cancelled_run_leaves_everything_as_it_was(models, sampled, names, ste
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("failing", "classic"),
-    [("pass", False), ("patching", False), ("objects", False), ("pass", True), ("patching", True)],
+    [(failing, classic) for classic in (False, True) for failing in ("pass", "patching", "objects")],
 )
 def test_a_failure_leaves_everything_as_it_was(models, sampled, monkeypatch, failing, classic):
     """And so with ComfyUI's classic MODELs."""
