@@ -37,11 +37,7 @@ def differences_table(title: str, rows: Sequence[Row], against: str, measures: S
             found = [
                 difference(row.values[name], base.values[name]) if name in row.values else None for name in columns
             ]
-            cells = [_signed(figure) if figure else "" for figure in found]
+            cells = [f"{f.value:+.4f} [{f.low:+.4f}, {f.high:+.4f}]" if f else "" for f in found]
             label = row.label.replace("|", r"\|")
             lines.append(f"| {label} | {min(len(row.images), len(base.images))} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _signed(figure: Figure) -> str:
-    return f"{figure.value:+.4f} [{figure.low:+.4f}, {figure.high:+.4f}]"

@@ -217,7 +217,12 @@ def load_evaluation(path: Path, count: int = 0, steps: int = 0) -> EvaluationCon
         raise ValueError(f"Expected [experts] in {path.name} and found none; name each expert's file.")
     settings = [_setting(defaults, entry, path.name) for entry in values.pop("settings")]
     experts = {name: _expert(name, file, path) for name, file in values.pop("experts").items()}
-    loras = _loras(values.pop("loras", {}), experts, path)
+    files = values.pop("loras", {})
+    if not isinstance(files, dict):
+        raise ValueError(f"Expected [loras] of {path.name} to be a table and got {files!r}; name each LoRA's file.")
+    if twice := sorted(files.keys() & experts.keys()):
+        raise ValueError(f"{path.name} has {twice[0]!r} in [experts] and in [loras]; rename one of them.")
+    loras = {name: _expert(name, file, path) for name, file in files.items()}
     data = dataclasses.replace(
         data,
         path=str(path.parent / data.path) if data.path else "",
@@ -279,14 +284,6 @@ def _expert(name: str, file: Any, config: Path) -> Path:
             "correct it."
         )
     return (config.parent / file).resolve()
-
-
-def _loras(files: Any, experts: dict[str, Path], config: Path) -> dict[str, Path]:
-    if not isinstance(files, dict):
-        raise ValueError(f"Expected [loras] of {config.name} to be a table and got {files!r}; name each LoRA's file.")
-    if twice := sorted(files.keys() & experts.keys()):
-        raise ValueError(f"{config.name} has {twice[0]!r} in [experts] and in [loras]; rename one of them.")
-    return {name: _expert(name, file, config) for name, file in files.items()}
 
 
 def _reduced(setting: Setting, count: int, steps: int) -> Setting:

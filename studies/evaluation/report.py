@@ -170,7 +170,8 @@ class Report:
         asked = list(dict.fromkeys((name, term.shift) for term in terms for name in term.condition if name != NOTHING))
         rows = [row for row in self.rows if row.setting]
         count = min(self.config.shown, *(len(row.images) for row in rows))
-        columns = [_asked_title(*each) for each in asked] + [_title(row.label) for row in rows]
+        columns = [f"{name} of\nanother picture" if shift else name for name, shift in asked]
+        columns += [_title(row.label) for row in rows]
         lines: list[list[Tile]] = []
         for i in range(count):
             tiles = [self.held_out.tile(name, self.held_out.sources(shift, [i])[0]) for name, shift in asked]
@@ -182,10 +183,6 @@ def _bars(rows: Sequence[Row], measure: str) -> tuple[list[float], list[list[flo
     figures = [row.figures[measure] for row in rows]
     below, above = [f.value - f.low for f in figures], [f.high - f.value for f in figures]
     return [f.value for f in figures], [[max(0.0, b) for b in below], [max(0.0, a) for a in above]]
-
-
-def _asked_title(name: str, shift: int) -> str:
-    return f"{name} of\nanother picture" if shift else name
 
 
 def _title(label: str, width: int = 22) -> str:

@@ -57,7 +57,9 @@ class Evaluation:
         check_experts(config)
         for name in {term.masking_map for setting in config.settings for term in setting.terms if term.mask}:
             self.held_out.map_of(name, [0])  # refuses unknown maps
-        self._vae = find_vae(config)
+        terms = [term for setting in config.settings if setting.rule != "gan" for term in setting.terms]
+        # That of the first expert that makes latents, if there is one; its losses are a ceiling for samples.
+        self._vae = next(filter(None, (vae_of(config.experts[term.expert]) for term in terms)), None)
         self.groups = groups
         self._compared: np.ndarray | None = None
 
@@ -65,10 +67,15 @@ class Evaluation:
         """Run the evaluation; returns the table's file.
 
         Raises:
-            ValueError: A setting chooses by an unknown measure.
+            ValueError: A setting chooses by a measure that the pictures themselves don't have.
         """
-        rows = [self._measured(REAL, None, self.held_out.images)]
-        self._check_choices(rows[0])
+        real = self._measured(REAL, None, self.held_out.images)
+        named = [s.choose.by for s in self.config.settings if s.choose and s.choose.by_reader]
+        if unknown := [name for name in named if name not in real.values]:
+            raise ValueError(
+                f"There is no measure {unknown[0]!r} to choose by; name one of {', '.join([RUN, *real.values])}."
+            )
+        rows = [real]
         if self._vae:
             rows.append(self._measured(DECODED, None, self._reachable))
         for row in self.config.rows:
@@ -104,14 +111,6 @@ class Evaluation:
         best = np.nan_to_num(np.stack(measured), nan=-np.inf).argmax(axis=0)
         images = np.stack([candidates[candidate].images[i] for i, candidate in enumerate(best)])
         return Samples(images, np.sum([samples.rows for samples in candidates], axis=0))
-
-    def _check_choices(self, real: Row) -> None:
-        """Refuse choices by a measure that the pictures themselves don't have."""
-        named = [s.choose.by for s in self.config.settings if s.choose and s.choose.by_reader]
-        if unknown := [name for name in named if name not in real.values]:
-            raise ValueError(
-                f"There is no measure {unknown[0]!r} to choose by; name one of {', '.join([RUN, *real.values])}."
-            )
 
     def _measured(self, label: str, setting: Setting | None, images: np.ndarray, rows: np.ndarray | None = None) -> Row:
         groups = [name for name in self.groups if label != REAL or name in self.held_out.read]
@@ -177,9 +176,3 @@ def check_experts(config: EvaluationConfig) -> None:
                 f"The expert {name!r} draws pictures of {own} pixels and [data] has pictures of {size}; set image_size "
                 "to that of each setting's first expert."
             )
-
-
-def find_vae(config: EvaluationConfig) -> Path | None:
-    """The VAE of the first expert that makes latents, if there is one; its losses are a ceiling for samples."""
-    terms = [term for setting in config.settings if setting.rule != "gan" for term in setting.terms]
-    return next(filter(None, (vae_of(config.experts[term.expert]) for term in terms)), None)

@@ -1,7 +1,7 @@
 """Held-out scenes: an animal given by its class, in front of a landscape given by its caption (paper §4.2 and §7.2)."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,22 +95,13 @@ class Scenes(DrawnHeldOut):
         if group in ("ring", "detail"):
             if animals is None or landscapes is None:
                 return {}
-            return (self._rings if group == "ring" else self._details)(images, animals, landscapes)
+            sources = zip(images, animals, landscapes, strict=True)
+            shown = [(image, self.scenes[a].animal, self.scenes[b].landscape) for image, a, b in sources]
+            if group == "ring":
+                return {"ring": np.array([ring_share(*each) for each in shown])}
+            details = np.array([measure_detail(*each) for each in shown])
+            return dict(zip(("edges inside", "colours inside"), details.T, strict=True))
         return self._measure_scene(images, animals or own, landscapes or own)
-
-    def _rings(self, images: np.ndarray, *sources: Sequence[int]) -> dict[str, np.ndarray]:
-        return {"ring": np.array([ring_share(*each) for each in self._asked(images, *sources)])}
-
-    def _details(self, images: np.ndarray, *sources: Sequence[int]) -> dict[str, np.ndarray]:
-        details = [measure_detail(*each) for each in self._asked(images, *sources)]
-        return dict(zip(("edges inside", "colours inside"), np.array(details).T, strict=True))
-
-    def _asked(
-        self, images: np.ndarray, animals: Sequence[int], landscapes: Sequence[int]
-    ) -> Iterator[tuple[np.ndarray, str, Landscape]]:
-        """Each picture with its animal and its landscape."""
-        for image, a, b in zip(images, animals, landscapes, strict=True):
-            yield image, self.scenes[a].animal, self.scenes[b].landscape
 
     def _measure_scene(
         self, images: np.ndarray, animals: Sequence[int], landscapes: Sequence[int]

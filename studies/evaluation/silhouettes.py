@@ -33,16 +33,12 @@ def find_silhouette(image: np.ndarray, animal: str, landscape: Landscape) -> Sil
         animal: One of `ANIMALS`; its colours are those of all its drawings.
         landscape: The landscape behind it, without another foreground.
     """
-    to_animal, to_scenery = (_distances(image, colors) for colors in (colors_of(animal), scenery_colors(landscape)))
-    inside = _largest((to_animal <= _NEAR) & (to_animal < to_scenery))
-    return Silhouette(inside, (to_animal > _NEAR) & (to_scenery > _NEAR))
-
-
-def scenery_colors(landscape: Landscape) -> np.ndarray:
-    """RGB of its sky, its sun or moon, and its hills, (colours, 3)."""
     a = landscape.attributes
     orb = ORB_COLORS[a["orb"]]
-    return np.array([SKY_COLORS[a["sky"]], *HILL_COLORS[a["hills"]], *([] if orb is None else [orb])])
+    scenery = np.array([SKY_COLORS[a["sky"]], *HILL_COLORS[a["hills"]], *([] if orb is None else [orb])])
+    to_animal, to_scenery = (_distances(image, colors) for colors in (colors_of(animal), scenery))
+    inside = _largest((to_animal <= _NEAR) & (to_animal < to_scenery))
+    return Silhouette(inside, (to_animal > _NEAR) & (to_scenery > _NEAR))
 
 
 def _distances(image: np.ndarray, colors: np.ndarray) -> np.ndarray:
