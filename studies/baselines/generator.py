@@ -132,16 +132,13 @@ class Generator(nn.Module):
         for index, level in enumerate(self.levels):
             if index:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
-            x = level(x, self._maps_at(maps, x.shape[-1]))
+            # At the last level all pixels of the maps, at lower levels averages.
+            at_level = F.adaptive_avg_pool2d(maps, x.shape[-1] * self.config.patch)
+            x = level(x, F.pixel_unshuffle(at_level, self.config.patch))
         # Nearest-neighbour, since a pixel shuffle of channels would show as a lattice.
         x = F.interpolate(self.narrow(F.leaky_relu(x, SLOPE)), scale_factor=self.config.patch, mode="nearest")
         x = self.refine(torch.cat([F.leaky_relu(x, SLOPE), maps.to(x)], dim=1))
         return self.head(F.leaky_relu(x, SLOPE)).float().tanh()
-
-    def _maps_at(self, maps: Tensor, size: int) -> Tensor:
-        """Maps for features of this size: at the last level all pixels, at lower levels averages."""
-        patch = self.config.patch
-        return F.pixel_unshuffle(F.adaptive_avg_pool2d(maps, size * patch), patch)
 
     @torch.inference_mode()
     def generate(self, maps: Tensor, seeds: Sequence[int]) -> Tensor:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from mcdm_core.pictures import labelled_grid, map_to_picture, to_picture
 from mcdm_core.pictures.files import write_picture
@@ -50,7 +49,10 @@ class GanReport:
             x0, condition = self.source.batch(modality, self.config.report.held_out, rng)
             assert condition.maps is not None
             maps = condition.maps.amax(dim=1, keepdim=True)  # only one map is given, the others are 0
-            iou = _overlap(generator.generate(condition.maps, range(len(x0))), maps, modality)
+            pictures = generator.generate(condition.maps, range(len(x0)))
+            parsed = [parse_face(np.asarray(to_picture(picture))) for picture in pictures]
+            pairs = zip(parsed, (maps[:, 0] > 0.5).numpy(), strict=True)
+            iou = np.mean([intersection_over_union(getattr(face, modality), truth) for face, truth in pairs])
             self.log.add(step, modality, f"{iou:.4f}")
             log.info("%s step %d: IoU of %s %.3f", self.config.name, step, modality, iou)
             shown = self.config.report.samples
@@ -62,11 +64,3 @@ class GanReport:
         if rows:
             columns = ("condition", *(f"seed {seed}" for seed in range(SEEDS)), "held-out\npicture")
             write_picture(self.folder / f"samples_{step:06d}.png", labelled_grid(columns, rows))
-
-
-def _overlap(pictures: Tensor, maps: Tensor, modality: str) -> float:
-    parsed = [parse_face(np.asarray(to_picture(picture))) for picture in pictures]
-    truth = (maps[:, 0] > 0.5).numpy()
-    return float(
-        np.mean([intersection_over_union(getattr(p, modality), t) for p, t in zip(parsed, truth, strict=True)])
-    )

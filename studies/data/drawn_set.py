@@ -16,7 +16,6 @@ from mcdm_core.system.writer import make_folder, writing
 
 log = logging.getLogger(__name__)
 
-
 CHUNK = 256  # pictures in memory where a set is not cached
 
 

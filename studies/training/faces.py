@@ -119,14 +119,11 @@ def _latent_conditions(
         images = channels_first(face_drawings(replace(data, modalities=())).draw(cache)["images"])
         return EmbeddingConditions(embed(images), data.embedding_noise)
     (name,) = data.modalities
-    maps = torch.from_numpy(_map_drawings(data, name, size).draw(cache)["maps"])
-    return MapConditions({name: F.pixel_unshuffle(maps[:, None], DOWNSCALE)})
-
-
-def _map_drawings(data: DataConfig, name: str, size: int) -> Drawings:
-    """Drawings of one kind of maps of a set of faces, without the pictures: "maps", uint8, (size, size)."""
     faces = face_drawings(data, size)
-    return Drawings(f"{faces.name}_{name}", ("maps",), partial(_draw_map, name=name, size=size), faces.jobs)
+    # The maps are drawn without the pictures.
+    drawings = Drawings(f"{faces.name}_{name}", ("maps",), partial(_draw_map, name=name, size=size), faces.jobs)
+    maps = torch.from_numpy(drawings.draw(cache)["maps"])
+    return MapConditions({name: F.pixel_unshuffle(maps[:, None], DOWNSCALE)})
 
 
 def _sketch_of(image: np.ndarray) -> np.ndarray:

@@ -30,7 +30,11 @@ class LandscapeKind(DrawnKind):
 
     def conditioning(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Conditioning:
         """See `DrawnKind`."""
-        tower = _tower(config, cache, tower)
+        if "text" in config.data.modalities:
+            tower = tower or landscape_tower(cache)
+            check_embedding(config, tower.config.dim)
+        else:
+            tower = None
 
         def conditions(data: DataConfig) -> CaptionConditions | None:
             if tower is None:
@@ -40,15 +44,6 @@ class LandscapeKind(DrawnKind):
             return CaptionConditions([draw_landscape(rng).attributes for rng in rngs], landscape_caption, tower)
 
         return Conditioning(conditions, tower)
-
-
-def _tower(config: TrainingConfig, cache: Path, given: TextTower | None) -> TextTower | None:
-    """The text tower of a run whose modality is text: the given one, or one that is trained or cached."""
-    if "text" not in config.data.modalities:
-        return None
-    tower = given or landscape_tower(cache)
-    check_embedding(config, tower.config.dim)
-    return tower
 
 
 def _draw_landscape(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:

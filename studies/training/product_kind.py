@@ -12,7 +12,6 @@ from mcdm_core.checkpoints import load_expert
 from mcdm_core.distil.command import product_of
 from mcdm_core.distil.recipe import RULES, load_recipe
 from mcdm_core.distil.run import fingerprint_of
-from mcdm_core.expert.expert import Expert
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.pictures.files import as_bytes
 from mcdm_core.product.term import Term
@@ -87,7 +86,7 @@ class DrawingProduct:
     def __init__(self, path: Path):
         recipe = load_recipe(path, draw_prompts)
         self.rule = RULES[recipe.rule]
-        self.terms, self.student, self.conditions = product_of(recipe, _with_vae)
+        self.terms, self.student, self.conditions = product_of(recipe, lambda file: load_expert(file, vae=vae_of(file)))
         self._passes = recipe.passes
         conditions = [Term(self.student, self.conditions)]
         self.key = fingerprint_of([*self.terms, *conditions], [recipe.rule, repr(recipe.passes), _STEPS])
@@ -151,10 +150,6 @@ class ProductPictures:
             rows = prompts[first : first + _AT_ONCE]
             pictures = self.product.draw(rows, range(self.seed + first, self.seed + first + len(rows)))
             yield as_bytes(pictures).permute(0, 2, 3, 1).numpy()
-
-
-def _with_vae(file: Path) -> Expert:
-    return load_expert(file, vae=vae_of(file))
 
 
 def _told(term: Term, prompts: Tensor) -> Term:
