@@ -14,7 +14,7 @@ from studies.evaluation import folder as folder_module
 from studies.evaluation import sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig, load_evaluation
 from studies.evaluation.predictions import SIGMAS
-from studies.evaluation.row import REAL, figure_of
+from studies.evaluation.row import REAL
 from studies.evaluation.run import FRECHET, Evaluation
 from studies.evaluation.sampling import draw_samples
 from studies.metrics import PictureFeatures
@@ -153,16 +153,6 @@ def test_pictures_are_shown_beside_what_was_asked_for(evaluated):
     assert np.array_equal(pixels[42 : 42 + 128 : 2, column : column + 128 : 2], first)
 
 
-def test_a_second_run_draws_nothing_and_writes_the_same(evaluated, monkeypatch):
-    drawn = {path: path.stat().st_mtime_ns for path in (evaluated / "samples").iterdir()}
-    monkeypatch.setattr(sampling, "ProcessPoolExecutor", InProcess)
-    assert evaluate(evaluated, evaluated / "faces.toml", out="again") == 0
-    assert {path: path.stat().st_mtime_ns for path in (evaluated / "samples").iterdir()} == drawn
-    for name in ("figures.csv", "pictures.csv", "table.md"):
-        first, second = (evaluated / out / "faces" / name for out in ("out", "again"))
-        assert first.read_bytes() == second.read_bytes()
-
-
 def test_nothing_written_names_the_machine(evaluated):
     written = list((evaluated / "out").rglob("*.*"))
     assert {path.name for path in written} == {"figures.csv", "pictures.csv", "table.md", "plot.png", "samples.png"}
@@ -258,10 +248,6 @@ def test_too_few_pictures_for_a_distance_are_no_failure(tmp_path, experts, run):
     out = tmp_path / "out" / "few"
     assert csv_rows(out / "figures.csv") == []
     assert {path.name for path in out.iterdir()} == {"figures.csv", "pictures.csv", "table.md", "samples.png"}
-
-
-def test_pictures_without_a_value_do_not_count():
-    assert figure_of(np.array([0.25, np.nan, 0.75])).value == 0.5
 
 
 @pytest.mark.long

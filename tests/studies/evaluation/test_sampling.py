@@ -105,13 +105,6 @@ def test_nothing_is_a_condition_that_is_the_null(draw, experts):
     assert np.array_equal(*weighed)  # guidance from the null to itself
 
 
-def test_conditions_that_an_expert_does_not_read_are_refused(draw):
-    with pytest.raises(ValueError, match="driven by a hair map, not by a skin map"):
-        draw(replace(UNITED, terms=(replace(HAIR, condition=("skin",)),)))
-    with pytest.raises(ValueError, match="no nose maps"):
-        draw(replace(UNITED, terms=(replace(HAIR, condition=("nose",)),)))
-
-
 def test_an_interrupted_run_goes_on_with_the_missing_batches(draw, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "BATCH", 1)
     whole = draw(UNITED, 3)
@@ -123,17 +116,6 @@ def test_an_interrupted_run_goes_on_with_the_missing_batches(draw, tmp_path, mon
     resumed = draw(UNITED, 3)
     assert not resumed[[0, 2]].any()
     assert np.array_equal(resumed[1], whole[1])
-
-
-def test_more_pictures_go_on_from_full_batches(draw, tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "BATCH", 2)
-    first = draw(UNITED, 2)
-    (full,) = (tmp_path / "samples").iterdir()
-    np.save(full, np.zeros_like(first))
-    grown = draw(UNITED, 3)
-    assert grown.shape[0] == 3
-    assert not grown[:2].any()
-    assert grown[2].any()
 
 
 def test_what_decides_the_pictures_names_them(experts, tmp_path):

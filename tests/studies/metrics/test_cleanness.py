@@ -43,11 +43,6 @@ def flat(value=120.0):
     return np.full((SIZE, SIZE), value)
 
 
-@pytest.mark.parametrize("value", [0, 120, 255])
-def test_a_flat_picture_has_none(value):
-    assert stripes(picture(flat(value))) == pytest.approx([0], abs=1e-4)
-
-
 @pytest.mark.parametrize("period", [4, 8])
 @pytest.mark.parametrize("phase", [0, 0.7, 1.9])
 @pytest.mark.parametrize("where", [ROWS, COLUMNS, ROWS + COLUMNS])

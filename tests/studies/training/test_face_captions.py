@@ -48,15 +48,6 @@ def test_captions_are_of_the_faces_that_are_drawn(tower):
     assert not told.requires_grad
 
 
-def test_another_share_is_another_set():
-    usual = face_drawings(replace(DATA, share=0.7))
-    assert (
-        usual.name
-        == face_drawings(DataConfig("faces", ("text",), seed=72_000_000, count=40, leading=DATA.leading)).name
-    )
-    assert usual.name != face_drawings(DATA).name
-
-
 def test_the_card_says_what_captions_name():
     said = FaceKind().describe(DATA, 40)
     assert said == ("40 faces, seed 72000000, leading {'background': 'green'} (1 of them), captions of hair_color")

@@ -38,6 +38,7 @@ def test_sets_that_are_drawn_otherwise_have_other_names():
         DataConfig("faces", seed=2, count=2),
         DataConfig("faces", ("hair",), seed=1, count=2),
         DataConfig("faces", seed=1, count=2, leading={"hair_color": "red"}),
+        DataConfig("faces", seed=1, count=2, leading={"hair_color": "red"}, share=1.0),
         DataConfig("animals", seed=1, count=2),
         DataConfig("landscapes", seed=1, count=2),
     ]

@@ -1,9 +1,8 @@
 """Captions of which one is enough, and captions that are excluded, in pictures of known attributes."""
 
-import numpy as np
 import pytest
 
-from studies.evaluation.alternatives import measure_alternatives, measure_excluded
+from studies.evaluation.alternatives import measure_alternatives
 from studies.evaluation.config import DataConfig, Setting, TermConfig
 from studies.evaluation.kinds import open_held_out
 
@@ -52,10 +51,6 @@ def test_three_captions_share_what_none_has_alone():
     assert found["the first"] == [0.5, 0.5]
 
 
-def test_one_caption_has_no_other_to_be_mixed_with():
-    assert measured(read(("red", "sad"), ("red", "smiling")), FIRST) == {"one face": [1, 0], "of either": [1, 0.5]}
-
-
 def captions(*terms):
     return Setting("", tuple(TermConfig("text", (name,), shift, weight=weight) for name, shift, weight in terms))
 
@@ -74,18 +69,6 @@ def test_pictures_are_of_either_of_the_captions_that_were_asked(faces):
     assert other["of either"].mean() < real["of either"].mean() - 0.3
     excluding = captions(("text", 0, 4.0), ("text", 1, -1.0))
     assert list(faces.measure("alternatives", faces.images, excluding)) == list(real)
-
-
-def test_the_better_caption_has_as_many_attributes_right_as_alone(faces):
-    alone = [faces.measure("attributes", faces.images, captions(("text", k, 1.0)))["attributes"] for k in (0, 1)]
-    both = faces.measure("alternatives", faces.images, captions(("text", 0, 1.0), ("text", 1, 1.0)))
-    assert both["of either"] == pytest.approx(np.maximum(*alone))
-
-
-def test_what_is_excluded_shows_or_not(faces):
-    shown = {"hair_color": ["red", "blue"], "mouth": ["sad", "sad"]}
-    found = measure_excluded(shown, {"hair_color": ["blue", "blue"]})
-    assert {name: values.tolist() for name, values in found.items()} == {"excluded hair color": [0, 1]}
 
 
 @pytest.mark.parametrize("weight", [-1.0, 0.0])

@@ -1,7 +1,5 @@
 """Held-out scenes: what experts are told of them, and what the readers read back."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -16,7 +14,7 @@ from studies.evaluation import scenes as scenes_module
 from studies.evaluation.config import DataConfig, Setting, TermConfig
 from studies.evaluation.kinds import open_held_out
 from studies.evaluation.landscape_parser import parse_landscape
-from studies.evaluation.scenes import Scenes, held_out_scene, render_scene
+from studies.evaluation.scenes import held_out_scene, render_scene
 
 from ....support.evaluations import biased_reader
 
@@ -105,8 +103,3 @@ def test_experts_are_told_of_the_scenes(scenes):
 def test_the_distance_is_measured_to_further_scenes(scenes, monkeypatch):
     monkeypatch.setattr(held_out, "COMPARED", 2)
     assert np.array_equal(scenes.compared()[1], render_scene(DATA.seed + 500_001))
-
-
-def test_scenes_need_a_count():
-    with pytest.raises(ValueError, match="count of held-out scenes"):
-        Scenes(replace(DATA, count=0))
