@@ -223,7 +223,9 @@ def configs(draw: st.DrawFn, command: str, changes: int) -> str:
     """The TOML of a run of one step, of which so many values were spoiled."""
     config = json.loads(json.dumps(draw(st.sampled_from(CONFIGS[command]))))
     for _ in range(changes):
-        section = draw(st.sampled_from([config, *_tables(config)]))
+        inner = [value if isinstance(value, list) else [value] for value in config.values()]
+        tables = [table for values in inner for table in values if isinstance(table, dict)]
+        section = draw(st.sampled_from([config, *tables]))
         name = draw(st.sampled_from([*section, *section, *section, *_FIELDS]))
         if name == "kind":
             section[name] = draw(st.sampled_from(("", "nobody", 3, [], {})))
@@ -235,12 +237,6 @@ def configs(draw: st.DrawFn, command: str, changes: int) -> str:
             section[name] = draw(_OF_TYPE.get(type(section.get(name)), _TOML_VALUES) | _TOML_VALUES)
     text = to_toml(config)
     return text if not changes or draw(st.integers(0, 9)) else draw(st.sampled_from((text[:-3], "\0", "[" * 5000, "")))
-
-
-def _tables(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The tables in a configuration, and in its lists."""
-    lists = [value if isinstance(value, list) else [value] for value in config.values()]
-    return [table for values in lists for table in values if isinstance(table, dict)]
 
 
 def to_toml(config: dict[str, Any]) -> str:
@@ -286,16 +282,12 @@ def _write_pictures(folder: Path) -> None:
     at = content.index(b"IDAT") + 6
     (folder / "crc.png").write_bytes(content[:at] + b"\x00\x00" + content[at + 2 :])
     for name, side in (("bomb.png", 60_000), ("huge.png", 2**31 - 1)):
-        (folder / name).write_bytes(_with_side(content, side))
+        header = b"IHDR" + struct.pack(">II", side, side) + content[24:29]
+        checked = header + struct.pack(">I", zlib.crc32(header))
+        (folder / name).write_bytes(content[:12] + checked + content[33:])
     with suppress(OSError):  # macOS takes no such name
         (folder / "odd\udcff.png").write_bytes(content)
     for name, form in (("cut.jpg", "JPEG"), ("cut.tif", "TIFF")):
         buffer = io.BytesIO()
         colours.resize((64, 64)).save(buffer, form)
         (folder / name).write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
-
-
-def _with_side(content: bytes, side: int) -> bytes:
-    """A PNG file whose header tells another size."""
-    header = b"IHDR" + struct.pack(">II", side, side) + content[24:29]
-    return content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:]

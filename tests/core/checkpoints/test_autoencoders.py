@@ -31,12 +31,6 @@ def pictures():
     return torch.rand(2, 3, 32, 48) * 2 - 1
 
 
-def test_a_latent_has_an_eighth_of_the_sides(trained, pictures):
-    latents = trained.encode(pictures)
-    assert latents.shape == (2, 4, 4, 6)
-    assert trained.decode(latents).shape == pictures.shape
-
-
 def test_a_padded_network_computes_what_the_narrow_one_does(trained, pictures):
     narrow = folded(trained).double()
     wide = resized(narrow, WIDE)

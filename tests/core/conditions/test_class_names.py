@@ -122,10 +122,6 @@ def test_a_name_with_a_comma_is_one_name():
     assert [encoder.find_class(name) for name in ("cat, black", "cat", "black")] == [0, 1, 2]
 
 
-def test_a_name_given_twice_is_refused():
-    assert "'cat' may be 0 (cat) and 2 (Cat)" in refusal(class_encoder(3, ["cat", "dog", "Cat"]), "cat")
-
-
 @pytest.mark.parametrize(("count", "told"), [(3, "class thing0 thing1 thing2\n"), (21, "thing2 … (21)\n")])
 def test_info_names_a_few_classes_and_counts_many(count, told, tmp_path):
     names = [f"thing{index}" for index in range(count)]

@@ -11,20 +11,11 @@ from mcdm_core.conditions import GlideEncoder, build_encoder
 from ...support.published.small_encoders import FARL, GLIDE, SIZE, box, classes, face, farl, glide, picture
 
 
-def test_the_null_is_class_0():
-    assert classes().null(3).labels.tolist() == [0, 0, 0]
-
-
 def test_the_mean_null_is_the_mean_embedding():
     encoder = classes()
     null = encoder.mean_null(2)
     assert null.labels is None
     torch.testing.assert_close(null.embedding, encoder.class_embeddings.float().mean(0).expand(2, -1))
-
-
-def test_one_class_or_one_per_row():
-    assert classes().encode(4).labels.tolist() == [4]
-    assert classes().encode_class([4, 0]).labels.tolist() == [4, 0]
 
 
 @pytest.mark.parametrize("index", [5, -1, [0, 5], []])
@@ -88,11 +79,6 @@ def test_another_vocabulary_has_no_tokenizer(call):
     with pytest.raises(ValueError, match="transformer of 50257 tokens, GLIDE's, and this expert's knows 100"):
         call(encoder)
     assert encoder.null().rows == 1
-
-
-def test_what_reads_texts_is_content():
-    glide().check_text()
-    face(farl).check_text()
 
 
 def test_a_missing_tower_is_told():

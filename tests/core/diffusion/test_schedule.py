@@ -47,15 +47,6 @@ def test_spacings_that_cannot_be_read(spacing):
         space_timesteps(spacing)
 
 
-@pytest.mark.parametrize(
-    ("schedule", "sigma_min", "sigma_max"),
-    [(Schedule.linear(), 0.0100005, 157.4073), (Schedule.cosine(), 0.0064254, 20291.17)],
-)
-def test_range_of_noise_levels(schedule, sigma_min, sigma_max):
-    assert schedule.sigma_min == pytest.approx(sigma_min, rel=1e-5)
-    assert schedule.sigma_max == pytest.approx(sigma_max, rel=1e-5)
-
-
 @pytest.mark.parametrize("schedule", [Schedule.linear(), Schedule.cosine(), Flow()])
 def test_timestep_and_level_are_inverse(schedule):
     t = torch.linspace(0.5, 998.5, 777, dtype=torch.float64)

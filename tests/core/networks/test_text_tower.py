@@ -1,6 +1,5 @@
 """The text tower: shapes, silence, padding that changes nothing, warnings."""
 
-import json
 import logging
 
 import pytest
@@ -75,11 +74,6 @@ def test_captions_beyond_the_limit_are_cut_with_a_warning(caplog):
 
 def test_no_captions_give_no_rows(tower):
     assert tower.encode([]).shape == (0, 128)
-
-
-def test_config_survives_json():
-    config = TextTowerConfig(vocabulary=("red", "blue"), width=32)
-    assert TextTowerConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 @pytest.mark.parametrize("word", ["man", "woman", "person"])

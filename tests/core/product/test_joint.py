@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mcdm_core import Passes, ProductDenoiser, Term, sample_ddim, sample_logic, sample_product
+from mcdm_core import Passes, Term, sample_ddim, sample_logic, sample_product
 from mcdm_core.cli.sampling_options import SamplingOptions
 from mcdm_core.expert.expert import Expert
 from mcdm_core.product.curve import factor_at, progress_at
@@ -17,7 +17,7 @@ from mcdm_core.product.joint_denoiser import JointDenoiser
 from mcdm_core.product.methods.lift_scores import LiftScores
 from mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_core.product.spaces import resized
-from mcdm_core.sampling import SAMPLERS, sigmas_for
+from mcdm_core.sampling import SAMPLERS
 from studies.gaussian import gaussian_expert, label
 
 from ...support.joint import Said, carried_picture, joint_product
@@ -233,18 +233,6 @@ def test_details_of_smaller_pictures_take_one_decoding_more():
     steps = len(LEVELS) - 1
     assert Counter(first.maps) == {"encode": 2 * steps, "decode": 2 * steps}
     assert Counter(second.maps) == {"decode": 2 * steps, "encode": steps}
-
-
-def test_terms_of_one_space_are_a_plain_product_and_no_map_is_made():
-    expert = AffineExpert("one", 4)
-    terms = [Term(expert, label(0), label(4), weight=2.0), Term(expert, label(1), label(5))]
-    noise = torch.randn(2, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    denoiser = ProductDenoiser(terms)
-    sigmas = sigmas_for(expert.schedule, "5")
-    with denoiser.running(sigmas):
-        expected = sample_ddim(denoiser, noise * math.hypot(1, sigmas[0]), sigmas)
-    assert torch.equal(sample_product(terms, noise, "5"), expected)
-    assert expert.maps == []
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

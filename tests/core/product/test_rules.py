@@ -159,10 +159,6 @@ def test_a_sum_within_the_tolerance_passes():
     assert combined_epsilon([X], [X], [half], [half - 1]).shape == X.shape
 
 
-def test_reliabilities_are_normalized():
-    assert normalize_reliabilities([5, 4, 0], [None] * 3) == pytest.approx([5 / 9, 4 / 9, 0])
-
-
 def test_reliabilities_follow_the_masks():
     left = torch.tensor([1.0, 0.5, 0.0, 0.0])
     none = torch.zeros(4)

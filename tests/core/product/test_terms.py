@@ -28,10 +28,6 @@ def test_factors_are_linear_between_the_given_ones(share, factor):
     assert factor_at(CURVE, share) == pytest.approx(factor)
 
 
-def test_no_curve_is_one():
-    assert [factor_at((), share) for share in (0.0, 0.3, 1.0)] == [1.0] * 3
-
-
 def test_curves_are_read():
     assert parse_curve(" 0.2: 1,0.5 :3, 1:0 ") == CURVE
     assert parse_curve(" ") == ()
@@ -92,13 +88,6 @@ def test_windows_are_shares_of_the_reference_experts_timesteps():
     assert start == pytest.approx(schedule.sigma(0.75 * 999).item())
     assert end == pytest.approx(schedule.sigma(0.25 * 999).item())
     assert window(Flow(), start=0.25)[0] == pytest.approx(3.0)
-
-
-def test_windows_hold_their_start_and_not_their_end():
-    windows = [(math.inf, 2.0), (2.0, -math.inf)]
-    assert active_at(windows, 2.1) == (0,)
-    assert active_at(windows, 2.0) == (1,)
-    assert active_at(windows, 0.0) == (1,)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,6 @@ from mcdm_core import (
 from mcdm_core.sampling import ddim_step, forward_variance, posterior_variance
 from mcdm_core.sampling.ddpm import ddpm_mean
 from mcdm_core.sampling.ddpm_learned import learned_variance
-from mcdm_core.sampling.types import Sampler
 from studies.gaussian import gaussian_expert, label, wide_schedule
 
 from ...support.gaussians import recorded, respaced, samples
@@ -314,25 +313,6 @@ def test_ddim_goes_back_to_noise():
     there = sample_ddim(lambda x, sigma: torch.full_like(x, 0.3), x, [1.0, 2.0, 5.0], eta=1.0)
     assert there.item() == pytest.approx(0.3 + 5 * 0.4)
     assert sample_ddim(lambda x, sigma: torch.full_like(x, 0.3), there, [5.0, 2.0, 1.0]).item() == pytest.approx(0.7)
-
-
-STOCHASTIC: dict[str, Sampler] = {
-    "ddim": functools.partial(sample_ddim, eta=1.0),
-    **{name: SAMPLERS[name] for name in ("ddpm", "ddpm-large")},
-}
-
-
-def test_ddim_errs_in_the_first_order_and_extrapolates_to_the_closed_form():
-    """Of two experts and their null, with coefficients 1, 1 and −1; two points fix the moments of an affine map."""
-    expert, moments = gaussian_expert([-1.0, 1.5, 0.2], [0.3, 0.8, 2.0]), []
-    denoiser = ProductDenoiser([Term(expert, label(0), label(2)), Term(expert, label(1), None, reliability=0)])
-    for spacing in ("500", "1000"):
-        sigmas = sigmas_for(expert.schedule, spacing)
-        at_0, at_1 = sample_ddim(denoiser, sigmas[0] * samples(0.0, 1.0), sigmas).flatten().tolist()
-        moments.append((at_0, (at_1 - at_0) ** 2))
-    (coarse_mean, coarse_variance), (mean, variance) = moments
-    assert 2 * mean - coarse_mean == pytest.approx(-0.0624, abs=3e-4)
-    assert 2 * variance - coarse_variance == pytest.approx(0.1200, abs=3e-4)
 
 
 def test_ddim_converges_in_the_first_order():

@@ -146,11 +146,6 @@ def test_grids_without_cells_or_too_large_are_refused(grid):
         Sweep(**{"expert": 0, "values": (0.0,), "seeds": (1,), **grid})
 
 
-def test_an_expert_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match="from 1 to 2 to sweep and got 3"):
-        Sweep(2, (0.0,), (1,)).check([TermNumbers(), TermNumbers()])
-
-
 @pytest.mark.parametrize(("weight", "warned"), [(0.5, True), (2.0, False)])
 def test_a_reliability_without_effect_is_said(weight, warned, caplog):
     with caplog.at_level(logging.WARNING):

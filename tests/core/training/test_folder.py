@@ -9,12 +9,10 @@ from PIL import Image
 
 from mcdm_core import load_expert
 from mcdm_core.conditions.reading.sketch import edges
-from mcdm_core.training.config import load_config
 from mcdm_core.training.expert.run import train_expert
-from mcdm_core.training.expert.trainer import Trainer
 from mcdm_core.training.folder.reading import read_folder, split_stems
 
-from ...support.tiny_runs import Interrupting, write_config, write_folder
+from ...support.tiny_runs import write_config, write_folder
 
 
 def read(folder, modalities=("hair", "skin"), size=16):
@@ -40,16 +38,6 @@ def test_a_map_fills_its_own_channel(tmp_path, modality, channel):
     assert maps.shape == (4, 3, 16, 16)
     assert maps[:, channel].flatten(1).any(dim=1).all()
     assert not maps[:, [i for i in range(3) if i != channel]].any()
-
-
-def test_modalities_alternate_from_step_to_step(tmp_path):
-    write_folder(tmp_path / "pictures")
-    data = 'kind = "folder"\npath = "pictures"\nmodalities = ["skin", "sketch", "hair"]'
-    config = load_config(write_config(tmp_path / "three.toml", data=data, network="map_channels = 3"))
-    source, held_out = read(tmp_path / "pictures", config.data.modalities)
-    watched = Interrupting(source)
-    Trainer(config, watched, held_out, tmp_path).run()
-    assert watched.asked == ["skin", "sketch", "hair", "skin"]
 
 
 def test_without_a_sketch_folder_the_edges_of_the_picture_are_taken(tmp_path):
