@@ -10,7 +10,6 @@ from .diffusion.schedule import Flow, Schedule, align_noise_level
 from .expert import Condition, Expert
 from .networks import UNet, UNetConfig
 from .product.denoiser import ProductDenoiser
-from .product.methods.logic import Logic
 from .product.methods.passes import Passes
 from .product.rules.coefficients import normalize_reliabilities
 from .product.rules.eq10 import EQ10, combined_epsilon
@@ -25,6 +24,7 @@ from .sampling import (
     sample_product,
     sigmas_for,
 )
+from .sampling.operations import Logic
 
 __all__ = [
     "EQ10",

@@ -7,7 +7,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..mcdm_core import space_timesteps
-from ..mcdm_core.product.methods.logic import OPERATIONS, Logic
+from ..mcdm_core.sampling.operations import OPERATIONS, Logic
 from .host.chain import node_ids
 from .host.prompt.faults import check_value
 from .host.prompt.sampler_checks import check_logic_node

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from .registry import register
 from .stepwise import Step, StepwiseSampler, noise_like
 from .types import Denoiser
 
@@ -63,5 +64,5 @@ class DDIM(StepwiseSampler):
         return ddim_step(x, denoised, step.sigma, step.sigma_next, self.eta, noise)
 
 
-sample_ddim = DDIM()
+sample_ddim = register("ddim", DDIM(), "adds none on the way")
 """DDIM without noise on the way, unless it is given an `eta`."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .registry import register
 from .stepwise import Step, StepwiseSampler, noise_like
 from .types import Denoiser
 
@@ -56,5 +57,7 @@ class DDPM(StepwiseSampler):
         return x + math.sqrt(self.variance(step.sigma, step.sigma_next)) * noise_like(x, step.generator)
 
 
-sample_ddpm = DDPM()
+sample_ddpm = register("ddpm", DDPM(), "adds some in each step")
 """Ancestral sampling with the variance of the posterior, unless it is given another."""
+
+register("ddpm-large", DDPM(forward_variance), "adds more")

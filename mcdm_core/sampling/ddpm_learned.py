@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .ddpm import ddpm_mean, forward_variance, posterior_variance
+from .registry import register
 from .stepwise import Step, StepwiseSampler, noise_like
 from .types import Denoiser, VarianceDenoiser
 
@@ -63,5 +64,7 @@ class LearnedDDPM(StepwiseSampler):
         return x + learned_variance(step.sigma, step.sigma_next, v).sqrt() * noise_like(x, step.generator)
 
 
-sample_ddpm_learned = LearnedDDPM()
+sample_ddpm_learned = register(
+    "ddpm-learned", LearnedDDPM(), "adds what the first expert's network says, where it was trained to"
+)
 """Ancestral sampling with a learned variance."""

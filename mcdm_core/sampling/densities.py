@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from ..diffusion.schedule import per_row
-from ..product.methods.logic import Logic
 from ..product.rules.coefficients import Coefficient
 from .ddpm import forward_variance
+from .operations import Logic
 
 
 class TrackedDensities:

@@ -11,9 +11,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..product.methods.logic import HARMONIC, Logic
 from .ddpm import ddpm_mean, posterior_variance
 from .densities import TrackedDensities
+from .operations import HARMONIC, Logic
+from .registry import register
 from .stepwise import Step, StepwiseSampler, noise_like
 from .types import Denoiser, TermsDenoiser
 
@@ -68,5 +69,9 @@ class LogicSampler(StepwiseSampler):
         return x + added
 
 
-sample_logic = LogicSampler()
+sample_logic = register(
+    "logic",
+    LogicSampler(),
+    "samples what experts of positive weight agree on (AND) and none of negative weight would make (NOT)",
+)
 """Logic of experts, AND by the harmonic mean unless it is given another."""

@@ -114,6 +114,8 @@ class StepwiseSampler(ABC):
     def step(self, denoiser: Denoiser, x: Tensor, step: Step) -> Tensor:
         """Step from the sample at σ, x0 + σ·n, shape (B, …), to that at σ', of the same shape.
 
+        A step to σ' = 0 returns the prediction, and draws no noise.
+
         Raises:
             ValueError: If the denoiser lacks what the sampler needs of it.
         """

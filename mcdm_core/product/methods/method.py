@@ -151,6 +151,9 @@ class Methods(tuple[Method, ...]):
 class Setting(Span):
     """What is chosen of a method, for a whole product and the same in every run.
 
+    Noise levels belong into its span: where a prompt is queued no others are known, and what a setting changes is taken
+    to be changed in the whole of it.
+
     A subclass overrides `label`, by which messages call its span, and `what` if "remove it" doesn't say what to do.
 
     Attributes:

@@ -8,6 +8,7 @@ from ..evaluation import Evaluation
 from ..span import SigmaAt
 from .interval import GuidanceInterval
 from .method import Method, Setting
+from .registry import register
 from .reuse import Reuse
 from .turns import Turns
 
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 MOST_STEPS = 100
 
 
+@register
 @dataclass(frozen=True, kw_only=True)
 class Passes(Setting):
     """How a product saves passes of networks. The defaults save none, and change nothing.

@@ -1,12 +1,24 @@
-"""The methods beyond the paper that settings switch on, a line each, in the order in which stages go through them."""
+"""The methods beyond the paper that settings switch on.
+
+A new one is registered in a module of its own, which `methods/__init__.py` imports. Nothing else lists them.
+"""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from ..span import SigmaAt
 from .method import Method, Methods, Setting
-from .passes import Passes
 
-SETTINGS: tuple[type[Setting], ...] = (Passes,)
+Kind = TypeVar("Kind", bound=type[Setting])
+
+SETTINGS: list[type[Setting]] = []
+"""In the order in which stages go through their methods, which is that of the imports."""
+
+
+def register(kind: Kind) -> Kind:
+    """Make settings of a class ones that switch methods on."""
+    SETTINGS.append(kind)
+    return kind
 
 
 def methods_of(settings: Sequence[Setting | Method], sigma_at: SigmaAt | None = None) -> Methods:

@@ -26,7 +26,7 @@ class SeparatePlan(Plan):
 
     Attributes:
         parts: For each expert that acts the plan of a product of this expert only.
-        signed: Weights of these experts.
+        signed: Weights of these experts by their terms and curves; a method's `draft` changes those of `parts` alone.
         predicted: Their separate predictions, once they are known, see `predictions`.
     """
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ....mcdm_core.product.methods.logic import Logic
 from ....mcdm_core.product.methods.registry import methods_of
 from ....mcdm_core.product.plans.separate import check_positive
 from ....mcdm_core.sampling.choose import check_choice
+from ....mcdm_core.sampling.operations import Logic
 from ..chain.node_ids import EMPTY_LATENT, GUIDER, INSPECT, KSAMPLER, OWN_NULL_GUIDER, PRODUCT_MODEL
 from ..pictures.choose import NO_SCORES
 from ..samplers.logic import NO_EXPERTS

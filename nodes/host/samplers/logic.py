@@ -11,10 +11,10 @@ from torch import Tensor
 from ....mcdm_core.diffusion.schedule import levels_of, to_flow
 from ....mcdm_core.product.evaluation import Evaluation
 from ....mcdm_core.product.forms import FLOW_LIMIT
-from ....mcdm_core.product.methods.logic import HARMONIC, Logic
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.plans.separate import SeparateCoefficients, SeparatePlan, Weigh
 from ....mcdm_core.sampling import sample_logic
+from ....mcdm_core.sampling.operations import HARMONIC, Logic
 from ..run.guider import ProductGuider
 from ..spaces.joint_sample import JointGuider
 from ..spaces.refusals import check_one_space, in_spaces

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mcdm_core import Passes
-from mcdm_core.product.methods.logic import Logic
+from mcdm_core.sampling.operations import Logic
 from studies.evaluation.config import Setting, TermConfig, load_evaluation
 from studies.evaluation.methods import Choice
 

@@ -9,10 +9,10 @@ import torch
 
 from mcdm_core import Passes, Term, load_expert, sample_product
 from mcdm_core.product.methods.lift_scores import LiftScores
-from mcdm_core.product.methods.logic import Logic
 from mcdm_core.sampling.choose import choose
 from mcdm_core.sampling.ddim import sample_ddim
 from mcdm_core.sampling.logic import sample_logic
+from mcdm_core.sampling.operations import Logic
 from studies.evaluation import sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig
 from studies.evaluation.kinds import open_held_out

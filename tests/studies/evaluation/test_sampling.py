@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mcdm_core import Term, load_expert, sample_product
-from mcdm_core.product.methods.logic import Logic
+from mcdm_core.sampling.operations import Logic
 from studies.baselines import Generator, GeneratorConfig, save_gan
 from studies.evaluation import jobs, sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig
