@@ -17,16 +17,11 @@ from .host.pictures.grid_tiles import check_vae
 from .host.pictures.recording import guidance_plots, prediction_grids, sample_recorded
 from .host.pictures.sweep import sample_sweep
 from .host.prompt.chain_checks import check_chain, check_sweep
-from .host.prompt.faults import Fault, check_value
-from .host.prompt.queued_prompt import QueuedNode
+from .host.prompt.faults import check_value
 from .host.prompt.sampler_checks import check_choose_node
 from .host.prompt.validation import Validation
 from .host.run.ksampler import Widgets
 from .widgets import ExpertChain, aliases, sampling_inputs, seed_input
-
-
-def _check_inspect(node: QueuedNode) -> Fault | None:
-    return check_value(node, "steps_shown", parse_shown_steps) or check_chain(node)
 
 
 class Inspect(io.ComfyNode):
@@ -82,7 +77,9 @@ class Inspect(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("experts", _check_inspect))
+    validate_inputs = classmethod(
+        Validation("experts", lambda node: check_value(node, "steps_shown", parse_shown_steps) or check_chain(node))
+    )
 
     @classmethod
     def execute(

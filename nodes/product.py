@@ -13,12 +13,9 @@ from .host.chain.expert_chain import ExpertInput, Experts
 from .host.files.expert_model import implicit_null
 from .host.prompt.chain_checks import check_chain
 from .host.prompt.expert_checks import check_expert
-from .host.prompt.faults import Fault
-from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.space_checks import check_latents, check_space
 from .host.prompt.validation import Validation
-from .host.run.guider import OwnNullGuider as HostOwnNullGuider
-from .host.run.guider import ProductGuider
+from .host.run.guider import OwnNullProductGuider, ProductGuider
 from .host.run.ksampler import Widgets, sample, warn_of_sampler
 from .host.run.product_model import product_model
 from .widgets import (
@@ -206,7 +203,7 @@ class OwnNullGuider(io.ComfyNode):
     @classmethod
     def execute(cls, experts: Experts, scores: bool = False) -> io.NodeOutput:
         """Make the guider."""
-        return io.NodeOutput(HostOwnNullGuider(experts, scores=scores))
+        return io.NodeOutput(OwnNullProductGuider(experts, scores=scores))
 
 
 class KSampler(io.ComfyNode):
@@ -253,11 +250,6 @@ class KSampler(io.ComfyNode):
         return io.NodeOutput(sample(ProductGuider(experts, scores=scores), seed, widgets, latent_image))
 
 
-def _check_product_model(node: QueuedNode) -> Fault | None:
-    """Whether the model lacks a VAE, or the latent beside a sampler doesn't fit the experts."""
-    return check_space(node) or check_latents(node)
-
-
 class ProductModel(io.ComfyNode):
     """Makes a MODEL of a chain and its reference."""
 
@@ -297,7 +289,7 @@ class ProductModel(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("model", _check_product_model))
+    validate_inputs = classmethod(Validation("model", lambda node: check_space(node) or check_latents(node)))
 
     @classmethod
     def execute(

@@ -9,9 +9,9 @@ import torch
 
 from ....mcdm_core.distil.config import DistilConfig, LearningConfig, LogsConfig, TrajectoryConfig
 from ....mcdm_core.distil.run import SAVE_EVERY
-from ..run.guider import OwnNullGuider, ProductGuider
+from ..run.guider import OwnNullProductGuider, ProductGuider
 
-GUIDERS = {"product": ProductGuider, "own-negative": OwnNullGuider}
+GUIDERS = {"product": ProductGuider, "own-negative": OwnNullProductGuider}
 """How the experts are combined, by the names of the guiders."""
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}

@@ -53,7 +53,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
     1. `sample` has `running` check the experts and make `models`;
     2. `outer_sample` loads them, where CFGGuider loads its one model;
     3. `inner_sample` makes `plan`, and processes the experts' conditioning;
-    4. `_begin_product`, around the sampler, makes `product`, whose `predict` each `predict_noise` calls.
+    4. `_begin_product`, around the sampler, makes `product`, whose `predict` each `predict_noise` calls; of
+       several latent spaces the sampler is in a `JointSampler`, whose `JointGuider` calls it with the reference's part.
 
     Args:
         experts: The chain.
@@ -280,7 +281,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             comfy.sampler_helpers.cleanup_models(self.conds if started else {}, self.loaded_models)
 
 
-class OwnNullGuider(ProductGuider):
+class OwnNullProductGuider(ProductGuider):
     """Combines experts by composable diffusion: D = Σ_j a_j D_j(∅) + Σ_i w_i (D_i(x_i) − D_i(∅)).
 
     With one expert the result is CFGGuider's at cfg = w, bit for bit.

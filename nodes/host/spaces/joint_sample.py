@@ -29,7 +29,7 @@ class Drawn(NamedTuple):
     temperature: float
 
 
-_DRAWN = WeakTensorKeyDictionary()  # by the product: a guider is given a tensor, and no NOISE
+_DRAWN = WeakTensorKeyDictionary()  # by the start noise: a guider is given a tensor, and no NOISE
 
 
 def drawn_of(noise: Tensor) -> Drawn:

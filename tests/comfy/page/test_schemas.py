@@ -114,7 +114,7 @@ def test_ids_inputs_and_outputs(node, node_id):
 
 
 def test_there_are_no_other_nodes(node):
-    assert node.classes.keys() == FROZEN.keys()
+    assert node.classes.keys() == FROZEN.keys(), "a new node joins FROZEN"
 
 
 def test_all_nodes_of_chains_are_known_where_a_prompt_is_queued(node, host):

@@ -13,6 +13,7 @@ import comfy.model_management
 import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
+from mcdm_pack.nodes.host.chain.node_ids import SETTING_NODES
 
 from ..support.core_samplers import core_ksampler
 from ..support.leaks import Living, state_of
@@ -107,13 +108,17 @@ def test_on_it_has_a_say(experts, run, name):
 
 
 @pytest.mark.one_of(2)
-@pytest.mark.parametrize("name", ["fewer passes", "turns"])
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].node_id in SETTING_NODES])
 def test_what_was_said_last_along_the_chain_counts(load, chain, node, guide, name):
     method, hair, skin = METHODS[name], load("hair"), load("skin")
     off = next(iter(method.off.values()))
     both, within = chain(hair, skin), chain(skin, onto=method.chain(node, chain(hair)))
     assert torch.equal(guide(within), guide(method.chain(node, both)))
     assert torch.equal(guide(method.chain(node, within, **off)), guide(both))
+
+
+def test_methods_that_settings_switch_on_are_in_the_table():
+    assert SETTING_NODES.keys() <= {method.node_id for method in METHODS.values()}
 
 
 # Where a product is sampled otherwise
