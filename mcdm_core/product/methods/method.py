@@ -84,7 +84,7 @@ class Method:
         return None
 
     def phases(self) -> Sequence[Hashable]:
-        """All phases that it may have, for checks that know no noise level."""
+        """All phases that it may have, for checks that know no noise level; over a whole span only the one within."""
         return (None,)
 
     def sets(self, active: tuple[int, ...], terms: Sequence[TermNumbers]) -> list[tuple[int, ...]]:

@@ -12,7 +12,7 @@ from .method import Method, Methods, Setting
 Kind = TypeVar("Kind", bound=type[Setting])
 
 SETTINGS: list[type[Setting]] = []
-"""In the order in which stages go through their methods, which is that of the imports."""
+"""In the order in which stages go through their methods, which is that of the imports: by the modules' names."""
 
 
 def register(kind: Kind) -> Kind:

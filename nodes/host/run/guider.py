@@ -47,8 +47,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
     beside it. With one expert the result is CFGGuider's at cfg = w, bit for bit. A run leaves nothing behind, so the
     object can be sampled again.
 
-    ComfyUI's SamplerCustomAdvanced calls `sample`, and that the rest. What phases 1, 3 and 4 make is whole from
-    its beginning, see the attributes:
+    ComfyUI's SamplerCustomAdvanced calls `sample`, and that the rest. `models`, `plan` and `product` exist from the
+    phase that makes them to the end of the run:
 
     1. `sample` has `running` check the experts and make `models`;
     2. `outer_sample` loads them, where CFGGuider loads its one model;
@@ -79,7 +79,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
     product: ProductOfRun
     conds: Conds  # CFGGuider's own
     _drawn: Drawn  # what the start noise was made of, known by the tensor that comes in
-    _lifts: Tensor | None = None  # the scores of the finished samples, if these are to carry any
+    _scores: Tensor | None = None  # the scores of the finished samples, if these are to carry any
 
     def __init__(self, experts: Experts, observer: Observer | None = None, scores: bool = False):
         if not experts:
@@ -105,7 +105,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             return latent_image
         with self.running(latent_image):
             samples = super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
-            return samples if self._lifts is None else with_scores(samples, self.chain, self._lifts)
+            return samples if self._scores is None else with_scores(samples, self.chain, self._scores)
 
     def check_run(self, noise: Tensor, sigmas: Tensor) -> None:
         """Refuse what `sample` would refuse before it calls a network; loads nothing.
@@ -194,7 +194,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
                 made = super().inner_sample(noise, latent_image, device, sampler, sigmas, denoise_mask, *rest, **kwargs)
             plan.planner.methods.end()
             if scores is not None:
-                self._lifts = scores_of_run(scores, self.inner_model.process_latent_in(made), sigmas)
+                self._scores = scores_of_run(scores, self.inner_model.process_latent_in(made), sigmas)
             return made
         finally:
             models.shared.restore()  # before CFGGuider cleans up after the reference expert

@@ -34,7 +34,7 @@ def test_english_is_what_the_schemas_say(node, request):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_language_is_complete(language):
     texts, english = leaves(read(language)), leaves(read("en"))
-    assert texts.keys() == english.keys()
+    assert texts.keys() == english.keys(), f"locales/{language} should have the texts of locales/en, no others"
     assert all(texts.values())
 
 

@@ -132,7 +132,7 @@ def test_all_nodes_of_chains_are_known_where_a_prompt_is_queued(node, host):
 def test_everything_is_explained(node, node_id):
     schema = node.classes[node_id].GET_SCHEMA()
     assert schema.category.startswith("mcdm/")
-    assert re.search(r"Eq\.|paper|§|Nichol|Song", schema.description)
+    assert re.search(r"Eq\.|paper|§|Nichol|Song", schema.description), "the description should name its source"
     assert all(value.tooltip and value.tooltip.endswith(".") for value in (*schema.inputs, *schema.outputs))
     for value in schema.inputs:
         if getattr(value, "max", None) is not None and not value.id.endswith("seed"):

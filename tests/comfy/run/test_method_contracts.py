@@ -118,7 +118,8 @@ def test_what_was_said_last_along_the_chain_counts(load, chain, node, guide, nam
 
 
 def test_methods_that_settings_switch_on_are_in_the_table():
-    assert SETTING_NODES.keys() <= {method.node_id for method in METHODS.values()}
+    lacking = SETTING_NODES.keys() - {method.node_id for method in METHODS.values()}
+    assert not lacking, "a method's node joins METHODS in support/methods.py"
 
 
 # Where a product is sampled otherwise
