@@ -7,7 +7,6 @@ import pytest
 
 from studies.data.animals import TRAINING_DRAWINGS, blend, draw_animal, draw_layer, stand_before
 from studies.data.landscapes import render_landscape
-from studies.evaluation import whole_animals as module
 from studies.evaluation.decoded import decoded
 from studies.evaluation.detail import measure_detail
 from studies.evaluation.face_reader import VAE
@@ -19,7 +18,6 @@ from studies.evaluation.whole_animals import (
     draw_whole_and_damaged,
     flatten,
     read_states,
-    train_whole_animal_reader,
 )
 from studies.metrics import widened
 
@@ -139,12 +137,3 @@ def test_a_flattened_animal_has_few_edges_inside():
 def test_whole_animals_are_told_from_damaged_ones(made, animals):
     images, shown = animals
     assert np.mean(np.array(read_states(made(images))) == shown) >= 0.9
-
-
-def test_the_reader_is_trained_on_drawings_and_on_decoded_encodings(tmp_path, monkeypatch):
-    decode = []
-    monkeypatch.setattr(module, "decoded", lambda images, vae: decode.append(images) or images)
-    path = train_whole_animal_reader(tmp_path / "reader.safetensors", steps=2, count=6, decoded_count=2)
-    (images,) = decode
-    assert images.shape == (2, 256, 256, 3)
-    assert set(read_states(images, path)) <= set(STATES)

@@ -7,7 +7,7 @@ import torch
 from studies.data.animals import ANIMALS
 from studies.data.face_parser import parse_face
 from studies.data.faces import draw_face, render_face
-from studies.evaluation import face_reader as face_reader_module
+from studies.evaluation import face_reader, whole_animals
 from studies.evaluation.animals import draw_labelled, read_animals
 from studies.evaluation.config import DataConfig
 from studies.evaluation.decoded import decoded
@@ -21,6 +21,7 @@ from studies.evaluation.face_reader import (
 )
 from studies.evaluation.kinds import open_held_out
 from studies.evaluation.reader import Reader, train_reader
+from studies.evaluation.whole_animals import STATES, read_states, train_whole_animal_reader
 
 LARGE_COUNT = 24
 
@@ -97,13 +98,25 @@ def test_animals_of_large_pictures_are_read(made, large_animals):
     assert np.mean(np.array(read_animals(made(images))) == shown) >= 0.98
 
 
-def test_a_face_reader_is_trained_on_drawings_and_on_decoded_encodings(tmp_path, monkeypatch):
+def read_eyes(images, path):
+    return read_faces(images, path)["eyes"]
+
+
+@pytest.mark.parametrize(
+    ("module", "train", "read", "states"),
+    [
+        (face_reader, train_face_reader, read_eyes, CLASSES["eyes"]),
+        (whole_animals, train_whole_animal_reader, read_states, STATES),
+    ],
+    ids=["eyes", "whole animals"],
+)
+def test_a_reader_is_trained_on_drawings_and_on_decoded_encodings(module, train, read, states, tmp_path, monkeypatch):
     decode = []
-    monkeypatch.setattr(face_reader_module, "decoded", lambda images, vae: decode.append(images) or images)
-    path = train_face_reader(tmp_path / "reader.safetensors", steps=2, count=6, decoded_count=2)
+    monkeypatch.setattr(module, "decoded", lambda images, vae: decode.append(images) or images)
+    path = train(tmp_path / "reader.safetensors", steps=2, count=6, decoded_count=2)
     (images,) = decode
     assert images.shape == (2, 256, 256, 3)
-    assert set(read_faces(images, path)["eyes"]) <= set(CLASSES["eyes"])
+    assert set(read(images, path)) <= set(states)
 
 
 def test_eyes_are_taken_away_or_smeared_and_nothing_else():
