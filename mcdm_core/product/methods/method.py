@@ -84,7 +84,7 @@ class Method:
         return None
 
     def phases(self) -> Sequence[Hashable]:
-        """All phases that it may have, for checks that know no noise level; over a whole span only the one within."""
+        """All phases that it may have, for checks that know no noise level; of a whole span only that within it."""
         return (None,)
 
     def sets(self, active: tuple[int, ...], terms: Sequence[TermNumbers]) -> list[tuple[int, ...]]:
