@@ -75,11 +75,11 @@ class Worker:
         return os.getpid()
 
     def hello(self) -> dict:
-        """See `Engine.hello`; a method of its own, as a ComfyUI with another version of the pack asks it first."""
+        """What the worker is; a method of its own, as a ComfyUI with another version of the pack asks it first."""
         return self._engine.hello()
 
     def call(self, method: str, *args: Any) -> dict:
-        """See `Engine.call`."""
+        """What the engine's method of this name answers, or its refusal."""
         return self._engine.call(method, *args)
 
 

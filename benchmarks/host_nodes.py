@@ -24,7 +24,7 @@ class BenchmarkNetwork:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - as ComfyUI calls it
-        """See ComfyUI."""
+        """Its inputs, as ComfyUI asks for them."""
         return {"required": {"kind": ("STRING", {}), "seed": ("INT", {})}}
 
     def make(self, kind: str, seed: int) -> tuple[Any, list, list]:

@@ -27,7 +27,7 @@ class Allocations(TorchDispatchMode):
         return super().__enter__()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """See the base class."""
+        """Run the operation, and count what it allocates."""
         result = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):

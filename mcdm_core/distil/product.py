@@ -40,7 +40,7 @@ class ProductTeacher:
         self._is_heard = False
 
     def __call__(self, prompts: Tensor, sigmas: Sequence[float], within: Within) -> None:
-        """See `Teacher`.
+        """Do `within` once, with a denoiser of the product for all samples; a `Teacher`.
 
         Raises:
             ValueError: The terms cannot be combined.

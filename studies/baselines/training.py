@@ -36,11 +36,11 @@ class GanTrainer(PictureRun[GanTrainingConfig, Adversaries]):
         super().__init__(config, source, GanReport(config, held_out, folder), folder)
 
     def make_network(self) -> Adversaries:
-        """See `TrainingRun`."""
+        """Generator and discriminator with random weights."""
         return Adversaries(self.config.gan)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """See `TrainingRun`."""
+        """AdamW for both; the discriminator at a rate of its own."""
         groups = [
             {"params": list(self.network.generator.parameters()), "scale": 1.0},
             {"params": list(self.network.discriminator.parameters()), "scale": self.config.gan.discriminator_rate},
@@ -48,7 +48,7 @@ class GanTrainer(PictureRun[GanTrainingConfig, Adversaries]):
         return torch.optim.AdamW(groups, lr=self.config.optimizer.learning_rate, betas=_BETAS, weight_decay=0.0)
 
     def train_step(self) -> tuple[float, ...]:
-        """See `TrainingRun`; returns the losses of `LOSSES`, the generator's including the matching."""
+        """One step of both networks; returns the losses of `LOSSES`, the generator's including the matching."""
         options = self.config.optimizer
         x0, condition, rng = self.next_batch()
         assert condition.maps is not None

@@ -58,11 +58,11 @@ class Drawings:
             return {name: stored[name] for name in self.arrays}
 
     def load(self, cache: Path) -> np.ndarray:
-        """See `Pictures`."""
+        """All pictures, uint8, (N, H, W, 3), drawn now or read from the folder `cache`."""
         return self.draw(cache)["images"]
 
     def chunks(self) -> Iterator[np.ndarray]:
-        """See `Pictures`."""
+        """All pictures, drawn now, in chunks (n, H, W, 3)."""
         with ProcessPoolExecutor() as pool:
             for first in range(0, len(self), CHUNK):
                 drawn = pool.map(self.draw_one, self.jobs[first : first + CHUNK], chunksize=16)

@@ -20,7 +20,7 @@ COLORS = ("hair_color", "skin_color", "background")
 
 
 class ColorPairs(Faces):
-    """See `HeldOut`; `leading` of the configuration are the colours that may bleed: attribute → value.
+    """Faces whose colours may bleed; `leading` of the configuration are these colours: attribute → value.
 
     Consecutive pictures cycle through the combinations of the other values, so each is requested equally often.
     """
@@ -53,7 +53,7 @@ class ColorPairs(Faces):
         return self._drawn[index]
 
     def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
-        """See `HeldOut`."""
+        """One group of measures: "bleeding", or one of faces."""
         if group != "bleeding":
             return super().measure(group, images, setting)
         read = [read_colors(image) for image in images]

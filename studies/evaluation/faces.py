@@ -55,7 +55,7 @@ class HeldOutFace:
 
 
 class Faces(DrawnHeldOut):
-    """See `HeldOut`; a face is drawn when it is first used."""
+    """Faces of ToonHead with their maps and captions; a face is drawn when it is first used."""
 
     measures: tuple[str, ...] = (
         "maps",
@@ -94,11 +94,11 @@ class Faces(DrawnHeldOut):
 
     @functools.cached_property
     def images(self) -> np.ndarray:
-        """See `HeldOut`."""
+        """The drawings, uint8, (N, H, W, 3)."""
         return np.stack([self[i].image for i in range(len(self))])
 
     def encode(self, name: str, encoder: Encoder, sources: Sequence[int]) -> Condition:
-        """See `HeldOut`."""
+        """An expert's condition: a caption, a map, or the edges of the picture."""
         if name == "text":
             return encoder.encode_text([self[i].caption for i in sources])
         if name in self._named:
@@ -108,13 +108,13 @@ class Faces(DrawnHeldOut):
         return encoder.encode_map(self.map_of(name, sources), name)
 
     def map_of(self, name: str, sources: Sequence[int]) -> Tensor:
-        """See `HeldOut`."""
+        """The maps of faces, 0…1, (B, H, W)."""
         if name not in MAPS:
             return super().map_of(name, sources)
         return as_floats(np.stack([self[i].maps[name] for i in sources]))
 
     def tile(self, name: str, source: int) -> Tile:
-        """See `HeldOut`."""
+        """A face's condition, for display: a caption, a map, or its edges."""
         if name == "text":
             return self[source].caption
         if name in self._named:
@@ -124,13 +124,13 @@ class Faces(DrawnHeldOut):
         return Image.fromarray(self[source].maps[name] if name in MAPS else self[source].image)
 
     def compared(self) -> np.ndarray:
-        """See `HeldOut`: other faces of the same kind."""
+        """Drawings of other faces of the same kind."""
         rngs = map(np.random.default_rng, compared_seeds(self._config))
         faces = (draw_face(rng, self._frequencies, self._config.spread) for rng in rngs)
         return np.stack([render_face(face, (), self._size).image for face in faces])
 
     def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
-        """See `HeldOut`."""
+        """One group of measures, with a value per picture."""
         count = len(images)
         if group == "similarity":
             if not is_one_picture(setting):

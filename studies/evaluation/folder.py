@@ -33,7 +33,7 @@ _TEXTS = frozenset({".txt"})
 
 
 class Folder(HeldOut):
-    """See `HeldOut`; the folder has the same layout as for training, see `mcdm_core.training.folder.reading`."""
+    """Pictures of a folder of the same layout as for training, see `mcdm_core.training.folder.reading`."""
 
     def __init__(self, config: DataConfig):
         if not config.path:
@@ -53,11 +53,11 @@ class Folder(HeldOut):
 
     @functools.cached_property
     def images(self) -> np.ndarray:
-        """See `HeldOut`."""
+        """The pictures, uint8, (N, H, W, 3)."""
         return load_pictures(self._pictures, self._size).permute(0, 2, 3, 1).contiguous().numpy()
 
     def encode(self, name: str, encoder: Encoder, sources: Sequence[int]) -> Condition:
-        """See `HeldOut`."""
+        """An expert's condition from the files beside the pictures."""
         if name == "text":
             return encoder.encode_text([self._caption(i) for i in sources])
         if name == SKETCH and not (self._folder / SKETCH).is_dir():
@@ -67,13 +67,13 @@ class Folder(HeldOut):
         return encoder.encode_map(self.map_of(name, sources), name)
 
     def map_of(self, name: str, sources: Sequence[int]) -> Tensor:
-        """See `HeldOut`."""
+        """The maps of the folder, 0…1, (B, H, W)."""
         paths = self._files(name)
         maps = [read_map_file(paths[i], name, self._size, load_file(self._pictures[i])) for i in sources]
         return as_floats(torch.stack(maps).numpy())
 
     def tile(self, name: str, source: int) -> Tile:
-        """See `HeldOut`."""
+        """A picture's condition, for display."""
         if name == "text":
             return self._caption(source)
         if name == SKETCH and not (self._folder / SKETCH).is_dir():
@@ -82,15 +82,15 @@ class Folder(HeldOut):
 
     @functools.cached_property
     def features(self) -> FeatureNetwork:
-        """See `HeldOut`: the ResNet in the configured file."""
+        """The ResNet in the configured file."""
         return resnet_features(self._features)
 
     def compared(self) -> np.ndarray:
-        """See `HeldOut`: the pictures themselves."""
+        """The pictures themselves."""
         return self.images
 
     def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
-        """See `HeldOut`."""
+        """One group of measures, with a value per picture."""
         if group == "naturalness":
             return {"NIQE": niqe(images)}
         if group == "edges":

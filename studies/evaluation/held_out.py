@@ -131,7 +131,7 @@ class DrawnHeldOut(HeldOut):
 
     @functools.cached_property
     def features(self) -> FeatureNetwork:
-        """See `HeldOut`."""
+        """The network that was trained to describe drawings."""
         return drawing_features()
 
 

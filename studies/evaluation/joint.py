@@ -57,7 +57,7 @@ class _Spaces(JointSpaces):
         self._mix = mix_of(reference, self.spaces[0].size) if joint.noise == SHARED else None
 
     def noise_of(self, space: int, noise: Tensor) -> Tensor:
-        """See the base class."""
+        """The part of the noise that is a space's own."""
         own = super().noise_of(space, noise)
         return own if self._mix is None else with_averages_of(noise, own, self._mix)
 

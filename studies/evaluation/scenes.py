@@ -53,7 +53,7 @@ def render_scene(seed: int, size: int = IMAGE_SIZE) -> np.ndarray:
 
 
 class Scenes(DrawnHeldOut):
-    """See `HeldOut`."""
+    """Animals before landscapes, with a class and a text each."""
 
     measures: tuple[str, ...] = ("scene", "frechet")
     read = measures
@@ -65,11 +65,11 @@ class Scenes(DrawnHeldOut):
 
     @functools.cached_property
     def images(self) -> np.ndarray:
-        """See `HeldOut`."""
+        """The drawings, uint8, (N, H, W, 3)."""
         return np.stack([render_scene(self._config.seed + i, self._size) for i in range(len(self))])
 
     def encode(self, name: str, encoder: Encoder, sources: Sequence[int]) -> Condition:
-        """See `HeldOut`."""
+        """An expert's condition: the class of the animal, or the text of the landscape."""
         if name == "class":
             return encoder.encode_class([1 + ANIMALS.index(self.scenes[i].animal) for i in sources])
         if name == "text":
@@ -77,15 +77,15 @@ class Scenes(DrawnHeldOut):
         raise ValueError(f"Scenes have a class and a text, and no {name}; ask for one of these.")
 
     def tile(self, name: str, source: int) -> Tile:
-        """See `HeldOut`."""
+        """A scene's condition, for display: the name of the class, or the text."""
         return self.scenes[source].animal if name == "class" else self.scenes[source].caption
 
     def compared(self) -> np.ndarray:
-        """See `HeldOut`: drawings of other scenes."""
+        """Drawings of other scenes."""
         return np.stack([render_scene(seed, self._size) for seed in compared_seeds(self._config)])
 
     def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
-        """See `HeldOut`; a scene doesn't tell which areas are flat, so stripes are measured everywhere."""
+        """One group of measures; a scene doesn't tell which areas are flat, so stripes are measured everywhere."""
         if group == "stripes":
             return {"stripes": stripes(images)}
         if group == "whole":

@@ -21,20 +21,20 @@ CLASSES = ("any animal", *ANIMALS)
 
 
 class AnimalKind(DrawnKind):
-    """See `DataKind`."""
+    """Drawn animals with their class."""
 
     name = "animals"
     modalities = ("class",)
     classes = CLASSES
 
     def drawings(self, data: DataConfig, size: int) -> Drawings:
-        """See `DrawnKind`."""
+        """The animals of a set, drawn at this size."""
         name = f"animals{DRAWING_VERSION}_{data.seed}_{data.count}{size_suffix(size, IMAGE_SIZE)}"
         seeds = range(data.seed, data.seed + data.count)
         return Drawings(name, ("images",), functools.partial(_draw_animal, size=size), seeds)
 
     def conditioning(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Conditioning:
-        """See `DrawnKind`."""
+        """Their classes; no text is read."""
 
         def conditions(data: DataConfig) -> Conditions | None:
             if not data.modalities:

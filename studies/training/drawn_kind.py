@@ -36,7 +36,7 @@ class CaptionConditions:
 
     @torch.no_grad()
     def __call__(self, modality: str, rows: np.ndarray, rng: np.random.Generator) -> Condition:
-        """See `Conditions`."""
+        """Captions of these pictures, embedded by the tower."""
         return Condition(embedding=self.tower.encode([self.write(self.attributes[row], rng) for row in rows]))
 
 
@@ -54,7 +54,7 @@ class Conditioning:
 
 
 class DrawnKind(DataKind):
-    """See `DataKind`.
+    """Pictures that are drawn from seeds, with conditions that follow from the drawing.
 
     Attributes:
         modalities: Modalities that its pictures have.
@@ -63,7 +63,7 @@ class DrawnKind(DataKind):
     modalities: tuple[str, ...]
 
     def check(self, config: TrainingConfig) -> None:
-        """See `DataKind`."""
+        """Check that the pictures are of a size and of modalities that are drawn."""
         if config.image_size != IMAGE_SIZE:
             raise ValueError(
                 f"{self.name.capitalize()} are drawn at {IMAGE_SIZE} pixels, not at {config.image_size}; set "
@@ -73,7 +73,7 @@ class DrawnKind(DataKind):
         check_sets(config.data, config.report.held_out)
 
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[Source]:
-        """See `DataKind`."""
+        """Draw the sets, with the conditions of each."""
         conditioning = self.conditioning(config, base, cache, tower)
         training, held_out = (
             PictureSet(channels_first(self.drawings(data, IMAGE_SIZE).load(cache)), conditioning.conditions(data))
@@ -82,7 +82,7 @@ class DrawnKind(DataKind):
         return Prepared(training, held_out, conditioning.text_tower)
 
     def check_latents(self, config: TrainingConfig) -> None:
-        """See `DataKind`; only one modality and one set are allowed."""
+        """Check that one modality and one set are asked for."""
         if config.data.sets or len(config.data.modalities) > 1:
             raise ValueError(
                 f"A network of latents is trained on {self.name} by one modality and one set, and [data] has the "
@@ -94,7 +94,7 @@ class DrawnKind(DataKind):
     def prepare_latents(
         self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None
     ) -> Prepared[PicturesToEncode]:
-        """See `DataKind`."""
+        """Draw the pictures that the VAE encodes, with their conditions."""
         conditioning = self.conditioning(config, base, cache, tower)
         training, held_out = (
             PicturesToEncode(
@@ -114,7 +114,7 @@ class DrawnKind(DataKind):
         """Conditions of pictures of this kind; arguments as for `prepare`."""
 
     def check_pictures(self, data: DataConfig) -> None:
-        """See `DataKind`; refuses all but mixtures, which alone are drawn at any size."""
+        """Refuse all but mixtures, which alone are drawn at any size."""
         check_mixture(data)
 
     def _check_modalities(self, data: DataConfig) -> None:
@@ -125,5 +125,5 @@ class DrawnKind(DataKind):
             )
 
     def describe(self, data: DataConfig, count: int) -> str:
-        """See `DataKind`."""
+        """The entry "data" of the card: how many pictures were drawn, and by which seeds."""
         return f"{count} {self.name}, seed {data.seed}"

@@ -43,11 +43,11 @@ class FacePairs:
         return caption(attributes, rng, subset), named
 
     def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
-        """See `CaptionedPictures`. The targets are exact: a caption fits all pictures that it is true of."""
+        """Faces drawn evenly, and captions. The targets are exact: a caption fits all pictures that it is true of."""
         return self._batch(rng.integers(0, len(self.images), size), rng)
 
     def contrasts(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
-        """See `CaptionedPictures`. A quarter of the faces have the two colours of another quarter, exchanged.
+        """Faces that are easily confused: a quarter have the two colours of another quarter, exchanged.
 
         Distinguishing blue hair on green from green hair on blue takes reading which word belongs to which. In uniform
         batches such pairs are so rare that both towers learn which colours there are, but not where.

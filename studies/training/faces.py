@@ -27,35 +27,35 @@ from .sets import PictureSets, held_out_of, set_of
 
 
 class FaceKind(DrawnKind):
-    """See `DataKind`."""
+    """Drawn faces with captions, maps and edges."""
 
     name = "faces"
     modalities = ("hair", "skin", "sketch", "text")
     attributes = ATTRIBUTE_NAMES
 
     def check(self, config: TrainingConfig) -> None:
-        """See `DataKind`."""
+        """Check the size and modalities of drawings, and that captions and embeddings have what they need."""
         super().check(config)
         check_text_encoder(config.data)
 
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[Source]:
-        """See `DataKind`."""
+        """Draw the faces, with the conditions of each modality."""
         towers = load_towers(config, base)
         sets = config.data, held_out_of(config.data, config.report.held_out)
         training, held_out = (draw_faces(data, cache, towers and towers.embed) for data in sets)
         return Prepared(training, held_out, towers and towers.text)
 
     def check_latents(self, config: TrainingConfig) -> None:
-        """See `DataKind`."""
+        """Check one modality and one set, and that captions and embeddings have what they need."""
         super().check_latents(config)
         check_text_encoder(config.data)
 
     def drawings(self, data: DataConfig, size: int) -> Drawings:
-        """See `DrawnKind`; the maps among the modalities are drawn with the pictures."""
+        """The faces of a set; the maps among the modalities are drawn with the pictures."""
         return face_drawings(data, size)
 
     def conditioning(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Conditioning:
-        """See `DrawnKind`; maps are folded, and text encoders get pictures of the size they were trained on."""
+        """Captions, folded maps, or embeddings of pictures of the size that their encoder was trained on."""
         towers = load_towers(config, base)
         if config.data.named:
             assert towers is not None
@@ -64,7 +64,7 @@ class FaceKind(DrawnKind):
         return Conditioning(partial(_latent_conditions, config.image_size, cache, embed), towers and towers.text)
 
     def describe(self, data: DataConfig, count: int) -> str:
-        """See `DataKind`."""
+        """The entry "data" of the card, with the values that lead, or that of each modality's own set."""
         if data.sets:
             own = {name: set_of(data, name) for name in data.trained or data.modalities}
             return "; ".join(f"{name}: {self.describe(each, each.count)}" for name, each in own.items())
@@ -73,7 +73,7 @@ class FaceKind(DrawnKind):
         return f"{super().describe(data, count)}, leading {data.leading}{share}{named}"
 
     def prepare_pairs(self, config: DualEncoderConfig, base: Path) -> PreparedPairs:
-        """See `DataKind`; held-out faces have the next seeds."""
+        """Draw faces with captions; held-out faces have the next seeds."""
         training, held_out = draw_pairs(config.seed, config.count), draw_pairs(config.seed + config.count, HELD_OUT)
         return PreparedPairs(training, held_out, TextTowerConfig())
 

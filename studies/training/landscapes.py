@@ -17,19 +17,19 @@ from .landscape_tower import landscape_tower
 
 
 class LandscapeKind(DrawnKind):
-    """See `DataKind`."""
+    """Drawn landscapes with captions."""
 
     name = "landscapes"
     modalities = ("text",)
 
     def drawings(self, data: DataConfig, size: int) -> Drawings:
-        """See `DrawnKind`; beside pictures "values", the index of each value in the order of `ATTRIBUTES`."""
+        """The landscapes of a set; beside pictures "values", the index of each value in the order of `ATTRIBUTES`."""
         name = f"landscapes{DRAWING_VERSION}_{data.seed}_{data.count}{size_suffix(size, IMAGE_SIZE)}"
         seeds = range(data.seed, data.seed + data.count)
         return Drawings(name, ("images", "values"), functools.partial(_draw_landscape, size=size), seeds)
 
     def conditioning(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Conditioning:
-        """See `DrawnKind`."""
+        """Their captions, where text is among the modalities, by the given tower or the landscapes' own."""
         if "text" in config.data.modalities:
             tower = tower or landscape_tower(cache)
             check_embedding(config, tower.config.dim)

@@ -22,29 +22,29 @@ _KINDS: dict[str, DrawnKind] = {"faces": FaceKind(), "landscapes": LandscapeKind
 
 
 class MixtureKind(DataKind):
-    """See `DataKind`."""
+    """Faces, landscapes and animals together, without conditions."""
 
     name = MIXTURE
 
     def check(self, config: TrainingConfig) -> None:
-        """See `DataKind`."""
+        """Check the parts of the mixture."""
         check_mixture(config.data)
 
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[Source]:
-        """See `DataKind`."""
+        """Draw the parts, and keep them in memory."""
         pictures = self.prepare_pictures(config.data, config.image_size, config.report.held_out, base)
         return Prepared(_in_memory(pictures.training.parts, cache), _in_memory(pictures.held_out.parts, cache))
 
     def describe(self, data: DataConfig, count: int) -> str:
-        """See `DataKind`."""
+        """The entry "data" of the card: that of each part."""
         return "; ".join(_KINDS[kind].describe(part, part.count) for kind, part in parts_of(data).items())
 
     def check_pictures(self, data: DataConfig) -> None:
-        """See `DataKind`."""
+        """Check the parts of the mixture."""
         check_mixture(data)
 
     def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> Prepared[PicturesToEncode]:
-        """See `DataKind`; pictures are drawn when they are first used."""
+        """Draw the parts at this size; pictures are drawn when they are first used."""
         training, beside = (
             PicturesToEncode({kind: drawings_of(part, size) for kind, part in parts_of(each).items()})
             for each in (data, held_out_of(data, held_out))

@@ -29,7 +29,7 @@ _AT_ONCE = 16  # pictures sampled at a time
 
 
 class ProductKind(DataKind):
-    """See `DataKind`; `path` is the file of a distillation, whose product draws its prompts that are no unseen ones."""
+    """Pictures of a product; `path` is the file of a distillation, of whose prompts all but the unseen are drawn."""
 
     name = "product"
 
@@ -52,7 +52,7 @@ class ProductKind(DataKind):
     def prepare_latents(
         self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None
     ) -> Prepared[PicturesToEncode]:
-        """See `DataKind`; pictures are sampled when they are first used."""
+        """Make the pictures and their captions; pictures are sampled when they are first used."""
         product = DrawingProduct(base / config.data.path)
         training, held_out = (
             PicturesToEncode({self.name: ProductPictures(product, data.seed, data.count)}, product.captions(data.count))
@@ -118,7 +118,7 @@ class DrawingProduct:
 
 @dataclass(frozen=True)
 class ProductPictures:
-    """See `Pictures`.
+    """Samples of a product, as `Pictures`.
 
     Attributes:
         product: What draws them.
@@ -132,19 +132,19 @@ class ProductPictures:
 
     @property
     def name(self) -> str:
-        """See `Pictures`."""
+        """Names the product's content, the seed and the count."""
         return f"product_{self.product.key}_{self.seed}_{self.count}"
 
     def __len__(self) -> int:
         return self.count
 
     def load(self, cache: Path) -> np.ndarray:
-        """See `Pictures`."""
+        """All pictures, uint8, (N, H, W, 3), sampled now; nothing is read from `cache`."""
         return np.concatenate([*self.chunks()])
 
     @torch.no_grad()
     def chunks(self) -> Iterator[np.ndarray]:
-        """See `Pictures`."""
+        """All pictures, sampled now, in chunks (n, H, W, 3)."""
         prompts = self.product.prompts(self.count)
         for first in range(0, self.count, _AT_ONCE):
             rows = prompts[first : first + _AT_ONCE]

@@ -29,7 +29,7 @@ class PictureSets:
         return sum(map(len, self.sets.values()))
 
     def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
-        """See `Source`."""
+        """Pictures of the modality's own set, and its map in its channel; the other channels are 0."""
         assert modality is not None
         x0, own = self.sets[modality].batch(modality, size, rng)
         assert own.maps is not None

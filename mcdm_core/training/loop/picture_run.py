@@ -29,7 +29,7 @@ PictureConfig = TypeVar("PictureConfig", bound=PictureRunConfig)
 
 
 class PictureRun(TrainingRun[PictureConfig, Network], ABC):
-    """See `TrainingRun`.
+    """A training run on the batches of pictures that a source draws.
 
     Args:
         config: The run.

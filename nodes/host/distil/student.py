@@ -56,7 +56,7 @@ class GuidedStudent:
         self.called: set[str] = set()
 
     def __call__(self, network: nn.Module, x: Tensor, sigma: Tensor, prompts: Tensor) -> Tensor:
-        """See `Student`."""
+        """Predict x0 of each sample by its own prompt, one call for each prompt; a `Student`."""
         assert isinstance(network, Factors)
         if self._stage is None:
             self._stage = _Stage(self._patcher, self._given, self._shape, self.called)

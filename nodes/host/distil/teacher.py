@@ -50,7 +50,7 @@ class GuidedTeacher:
         return float(np.exp(np.interp(progress * (len(self._logs) - 1), np.arange(len(self._logs)), self._logs)))
 
     def __call__(self, prompts: Tensor, sigmas: Sequence[float], within: Within) -> None:
-        """See `Teacher`.
+        """Do `within` once for each of the prompts, in a run of that prompt's guider; a `Teacher`.
 
         Raises:
             ValueError: The experts of a prompt can't be combined.
@@ -106,7 +106,7 @@ class _EvaluatingSampler(comfy.samplers.Sampler):
     def sample(
         self, model_wrap: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """See ComfyUI's `Sampler`."""
+        """Give the model of the run to `within`, and return the noise, since nothing is sampled."""
         known = dict(zip(self._sigmas, sigmas, strict=True))  # networks and methods look levels up in those of the run
 
         def denoise(x: Tensor, sigma: Tensor | float) -> Tensor:

@@ -142,7 +142,7 @@ class _Run(DistilRun):
         self._bar = bar
 
     def train_step(self) -> tuple[float]:
-        """See `TrainingRun`; the bar, which may raise, is told of the steps before."""
+        """One step, as `TrainingRun` takes it; the bar, which may raise, is told of the steps before."""
         self._bar.update_absolute(self.step)
         losses = super().train_step()
         self.history += losses
@@ -154,7 +154,7 @@ class _Run(DistilRun):
         super().write_report()
 
     def run(self, save_every: int = sys.maxsize) -> None:
-        """See `TrainingRun`; a run is saved also when it is cancelled, and at each of its reports."""
+        """Train to the end; the run is saved also when it is cancelled, and at each of its reports."""
         try:
             super().run(save_every)
         except comfy.model_management.InterruptProcessingException:
@@ -162,7 +162,7 @@ class _Run(DistilRun):
             raise
 
     def resume(self) -> None:
-        """See `TrainingRun`."""
+        """Continue from the saved state, and refuse another run's in words that fit the node."""
         try:
             super().resume()
         except ValueError as error:
@@ -172,11 +172,11 @@ class _Run(DistilRun):
             ) from error
 
     def state(self) -> dict[str, Any]:
-        """See `TrainingRun`."""
+        """The run's state, with the losses of all steps for the loss map."""
         return {**super().state(), "history": self.history}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """See `TrainingRun`."""
+        """Take over what `state` gave."""
         super().restore(state)
         self.history = list(state["history"])
 
