@@ -33,6 +33,19 @@ def test_texts_can_be_averaged_by_comfyui(told, chain, predict):
     assert not torch.allclose(mixed(0.5), mixed(1.0), atol=1e-3)
 
 
+def test_captions_of_a_shipped_expert_can_be_averaged(load, node, chain, predict):
+    """They have no tokens to average, only an embedding."""
+    expert = load("text")
+    first, second = (node("MCDM_EncodeText", encoder=expert.encoder, text=text)[0] for text in ("red hair", "a beard"))
+
+    def mixed(strength):
+        (condition,) = nodes.ConditioningAverage().addWeighted(first, second, strength)
+        return predict(chain(SimpleNamespace(**{**vars(expert), "condition": condition})))
+
+    assert torch.equal(mixed(0.0), predict(chain(SimpleNamespace(**{**vars(expert), "condition": second}))))
+    assert not torch.equal(mixed(0.5), mixed(1.0))
+
+
 def test_comfyui_manages_the_text_transformer(open_expert, node):
     encoder = open_expert("base.pt").encoder
     node("MCDM_EncodeText", encoder=encoder, text=TEXTS[0])

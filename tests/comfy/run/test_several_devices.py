@@ -105,6 +105,7 @@ def test_the_reference_may_be_away(casts, away, run):
 def test_inspect_and_sweep(load, select, chain, node, sweep):
     hair, text = load("hair"), load("text")
     moved = SimpleNamespace(**{**vars(text), "model": select(text.model)})
+    assert moved.model.model is not text.model.model
     inspect = {"sampler": comfy.samplers.sampler_object("euler"), "sigmas": torch.tensor([20.0, 3.0, 0.5, 0.0])}
     inspect |= {"noise": custom.Noise_RandomNoise(5), "steps_shown": "3", "latent_image": LATENT, "vae": hair.vae}
     found = []

@@ -103,14 +103,14 @@ def test_an_error_while_loading_leaves_nothing_behind(chain, guide, unharmed, mo
 
 @pytest.mark.long
 def test_memory_after_200_runs_is_that_after_10(load, chain, node, guide):
-    """Of clones, two in one pass and one that has hooks, and of a second network."""
+    """Of clones, two in one pass from the second step on and one that has hooks, and of a second network."""
     hair = load("hair")
     lora = hooked(with_lora(hair), hooks_like_a_lora(hair.model, 5))
     (guider,) = node("MCDM_Guider", experts=chain(hair, with_lora(hair, 12), lora, load("skin")))
 
     def used_after(runs):
         for _ in range(runs):
-            guide(guider=guider, sigmas=(3.0, 0.0), disable_pbar=True)
+            guide(guider=guider, sigmas=(3.0, 1.0, 0.0), disable_pbar=True)
         return Living.now(), psutil.Process().memory_info().rss
 
     Living.now()  # the first count makes some objects itself

@@ -52,7 +52,9 @@ def test_a_text_tower_travels_with_its_expert(tmp_path):
     )
     save_expert(tmp_path / "text.safetensors", UNet(metadata.network), metadata, tower)
     expected = tower.eval().encode(["a red one"])
-    assert torch.equal(load_expert(tmp_path / "text.safetensors").encoder.tower.encode(["a red one"]), expected)
+    read = load_expert(tmp_path / "text.safetensors").encoder.tower
+    assert read.config == tower.config
+    assert torch.equal(read.encode(["a red one"]), expected)
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,15 @@ def test_files_with_something_more_are_refused(file):
         assert "has 1 unexpected" in sentence
 
 
+@pytest.mark.parametrize("file", TABLE)
+def test_files_whose_shapes_are_mixed_up_are_refused(file):
+    complete = manifests()[file]
+    shapes = list(complete.values())
+    random.Random(3).shuffle(shapes)
+    mixed = dict(zip(complete, shapes, strict=True))
+    assert "wrong shapes" in refused(mixed, [name for name in complete if mixed[name] != complete[name]])
+
+
 def test_two_tensors_that_changed_places_are_named():
     shapes = dict(manifests()["64x64_diffusion.pt"])
     first, second = "input_blocks.1.0.in_layers.2.weight", "input_blocks.1.0.emb_layers.1.weight"

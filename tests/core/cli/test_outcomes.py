@@ -250,6 +250,8 @@ def test_a_run_stays_in_its_folder(name, problem, config, tmp_path, capsys):
         ("dropout = 0.1", "norm_groups = 5", "norm_groups"),
         ("model_channels = 32", "model_channels = 0", "from 1 to 65,536 for model_channels and got 0"),
         ("[1]", '["2"]', "a list of length 1 to 10 of finite numbers from 0.015625 to 64 for channel_mult"),
+        ('["hair"]', '"hair"', "for modalities and got 'hair'"),
+        ("dropout = 0.1", "dropout = false", "for dropout and got False"),
         ('["hair"]', '["hair", 3]', "expected a list of texts for modalities and got ['hair', 3]"),
         ('name = "mine"', "name = 7", "mine.toml: expected a text for name and got 7"),
         (

@@ -248,6 +248,23 @@ def test_nulls_are_asked_only_where_a_weight_is_not_1(weights, rows):
     assert expert.network.batches == [2 * rows] * 2
 
 
+def test_an_earlier_null_stands_in_for_those_of_the_steps_between():
+    expert = recorded(gaussian_expert([1.0, 1.5, 0.2], [0.3, 0.8, 2.0]))
+    terms = [Term(expert, label(k), label(2), weight=w) for k, w in enumerate((1.5, 2.0))]
+
+    def run(*settings: Passes) -> Tensor:
+        expert.network.batches.clear()
+        experts = ProductDenoiser(terms, settings=settings)
+        with experts.running(spaced(6)):
+            return sample_logic(experts, samples(0.4, 1.7), spaced(6), generator=torch.Generator().manual_seed(1))
+
+    fewer = run(Passes(threshold=-1.0, refresh=3))
+    assert expert.network.batches == [2 * 3, 2 * 2, 2 * 2] * 2
+    difference = (fewer - run()).abs().max()
+    assert expert.network.batches == [2 * 3] * 6
+    assert 1e-6 < difference < 1
+
+
 @pytest.mark.parametrize("operation", ["and", "or"])
 @pytest.mark.parametrize("weight", [1.0, 2.5])
 def test_one_expert_alone_is_ancestral_sampling_to_the_bit(weight, operation):

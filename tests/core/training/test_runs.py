@@ -152,3 +152,4 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, capsys):
     assert main(["train", str(tmp_path / "broken.toml")]) == 2
     assert "configuration in TOML" in capsys.readouterr().err
     assert main(["train", str(tmp_path / "nowhere.toml")]) == 2
+    assert "nowhere.toml" in capsys.readouterr().err

@@ -194,9 +194,9 @@ def test_a_folder_of_one_s_own_is_evaluated(tmp_path, experts, run, monkeypatch)
     assert -1 < float(table["hair"]["SSIM"].split()[0]) < 1
     assert "9 pictures of a folder; DDIM" in (tmp_path / "out" / "folder" / "table.md").read_text("utf-8")
     assert set(table_of(tmp_path / "out" / "more" / "table.md")["hair"]) == {"n", "SSIM"}
-    assert (tmp_path / "out" / "more" / "figures.csv").read_bytes() == (
-        tmp_path / "out" / "folder" / "figures.csv"
-    ).read_bytes()
+    for name in ("figures.csv", "pictures.csv"):
+        first, second = (tmp_path / "out" / run_name / name for run_name in ("folder", "more"))
+        assert first.read_bytes() == second.read_bytes()
 
 
 def test_rows_and_differences_are_shown_where_they_are_named(evaluated, run, tmp_path, experts):

@@ -43,10 +43,12 @@ def test_real_renders_are_the_ceiling(faces):
     maps = faces.measure("maps", faces.images, None)
     assert list(maps) == ["mIoU", "hair IoU", "skin IoU", "mF1", "hair F1", "skin F1"]
     assert maps["mIoU"].min() > 0.8
+    assert (maps["mF1"] > maps["mIoU"]).all()
     assert maps["hair IoU"].mean() > 0.93
     assert maps["skin IoU"].mean() > 0.82
     similarity = faces.measure("similarity", faces.images, None)
     assert similarity["SSIM"] == pytest.approx(np.ones(COUNT))
+    assert faces.measure("similarity", faces.images[:2], None)["SSIM"] == pytest.approx(np.ones(2))
     assert similarity["perceptual distance"] == pytest.approx(np.zeros(COUNT))
     assert faces.measure("edges", faces.images, None)["edge F1"] == pytest.approx(np.ones(COUNT))
     assert faces.measure("cleanness", faces.images, None)["high-frequency energy"].mean() == pytest.approx(1)
@@ -54,6 +56,7 @@ def test_real_renders_are_the_ceiling(faces):
     each = ["hair color", "skin color", "background", "mouth"]
     assert list(attributes) == ["all attributes", "attributes", *each]
     assert attributes["attributes"].mean() > 0.9
+    assert attributes["mouth"].mean() > 0.8
 
 
 @pytest.mark.parametrize(

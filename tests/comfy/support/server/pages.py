@@ -33,6 +33,7 @@ def _values(node: dict, info: dict) -> dict:
     given, values = list(node.get("widgets_values") or []), {}
     for name, default, extra in _widgets(info[node["type"]]):
         values[name] = given.pop(0) if given else default
+        assert given[:extra] in ([], ["fixed"], ["image"]), f"{name} of {node['type']} changes by {given[:extra]}"
         del given[:extra]
     assert not given, f"{node['type']} has no widgets for {given}"
     return values
