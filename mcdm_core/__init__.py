@@ -9,12 +9,12 @@ from .diffusion.respacing import space_timesteps
 from .diffusion.schedule import Flow, Schedule, align_noise_level
 from .expert import Condition, Expert
 from .networks import UNet, UNetConfig
-from .product.denoiser import ProductDenoiser
+from .product.denoisers.denoiser import ProductDenoiser
 from .product.methods.passes import Passes
 from .product.rules.coefficients import normalize_reliabilities
 from .product.rules.eq10 import EQ10, combined_epsilon
 from .product.rules.own_null import OWN_NULL, own_null_epsilon
-from .product.term import Term
+from .product.terms.term import Term
 from .sampling import (
     SAMPLERS,
     sample_ddim,

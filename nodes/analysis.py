@@ -7,7 +7,7 @@ import comfy.sd
 import torch
 from comfy_api.latest import io
 
-from ..mcdm_core.product.inspection import parse_shown_steps
+from ..mcdm_core.product.evaluation.inspection import parse_shown_steps
 from ..mcdm_core.sampling.sweep import MOST_ACROSS, Varied
 from ..mcdm_core.sampling.sweep_texts import read_sweep
 from .host.chain import node_ids

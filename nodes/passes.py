@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from comfy_api.latest import io
 
-from ..mcdm_core.product.curve import parse_curve
 from ..mcdm_core.product.methods.passes import MOST_STEPS
 from ..mcdm_core.product.methods.passes import Passes as PassesSetting
+from ..mcdm_core.product.terms.curve import parse_curve
 from .host.chain import node_ids
 from .host.chain.expert_chain import Experts, with_setting
 from .host.prompt.chain_checks import check_schedule, check_setting

@@ -14,7 +14,7 @@ import torch
 
 from ..checkpoints import load_expert
 from ..pictures import example_picture, labelled_grid, map_to_picture, to_picture
-from ..product.term import Term
+from ..product.terms.term import Term
 from ..sampling import sample_ddim
 from .output import add_output, check_picture, save_picture
 from .sampling_options import SamplingOptions, progress_bar

@@ -10,8 +10,8 @@ from typing import Any
 from ..checkpoints import load_expert
 from ..conditions.request import ConditionRequest, encode_request
 from ..expert.expert import Expert
-from ..product.term import Term
-from ..product.term_numbers import TermNumbers
+from ..product.terms.term import Term
+from ..product.terms.term_numbers import TermNumbers
 from ..system.shipped import expert_path
 from .values import curve
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ..diffusion.respacing import space_timesteps
 from ..product.methods.method import Setting
 from ..product.methods.passes import Passes
-from ..product.term import Term
+from ..product.terms.term import Term
 from ..sampling import SAMPLERS, sample_ddim, sample_product
 from ..sampling.ddim import DDIM
 from ..sampling.registry import ABOUT

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..pictures.files import to_picture
 from ..product.rules.eq10 import EQ10
-from ..product.term import Term
+from ..product.terms.term import Term
 from ..sampling import sigmas_for
 from ..sampling.run import denoiser_of
 from ..sampling.sweep import MOST_ACROSS, Cell, Sweep, Swept, Varied, sweep_grid

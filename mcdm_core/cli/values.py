@@ -4,7 +4,7 @@ import argparse
 import math
 from collections.abc import Callable
 
-from ..product.curve import Curve, parse_curve
+from ..product.terms.curve import Curve, parse_curve
 
 MOST_SEED = 2**64 - 1
 

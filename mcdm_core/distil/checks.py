@@ -5,8 +5,8 @@ from typing import Any
 
 from ..expert.condition import Condition
 from ..expert.expert import Expert
-from ..product.joint_denoiser import several_spaces
-from ..product.term import Term
+from ..product.denoisers.joint_denoiser import several_spaces
+from ..product.terms.term import Term
 from ..sampling.run import check_terms
 from .product import rows_of
 

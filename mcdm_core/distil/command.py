@@ -14,7 +14,7 @@ from ..conditions.request import ConditionRequest, encode_request
 from ..expert.condition import Condition, cat
 from ..expert.expert import Expert
 from ..pictures.files import load_picture
-from ..product.term import Term
+from ..product.terms.term import Term
 from ..system.shipped import expert_path
 from ..training.loop.run_folder import run_folder
 from .recipe import RULES, STUDENT, Draw, ExpertEntry, Recipe, load_recipe

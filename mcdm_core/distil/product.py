@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from ..diffusion.schedule import sigma_at_progress
 from ..expert.condition import Condition
 from ..expert.expert import Expert
-from ..product.denoiser import ProductDenoiser
+from ..product.denoisers.denoiser import ProductDenoiser
 from ..product.methods.method import Setting
 from ..product.rules.rule import Rule
-from ..product.term import Term
+from ..product.terms.term import Term
 from .roles import Within
 from .trajectories import highest
 

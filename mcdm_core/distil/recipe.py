@@ -9,7 +9,7 @@ from ..conditions.request import ConditionRequest
 from ..product.methods.passes import Passes
 from ..product.rules.eq10 import EQ10
 from ..product.rules.own_null import OWN_NULL
-from ..product.term_numbers import TermNumbers
+from ..product.terms.term_numbers import TermNumbers
 from ..system.fields import Between, shown
 from ..training.config import MOST_RANK, build, read_toml
 from .config import DistilConfig, LearningConfig, LogsConfig, LossConfig, TrajectoryConfig

@@ -17,7 +17,7 @@ from ..networks.low_rank import add_low_rank, low_rank_of
 from ..product.methods.method import Setting
 from ..product.rules.eq10 import EQ10
 from ..product.rules.rule import Rule
-from ..product.term import Term
+from ..product.terms.term import Term
 from ..training.expert.adapter import adapter_optimizer
 from ..training.loop.loop import TrainingReport, TrainingRun
 from .buffer import Buffer

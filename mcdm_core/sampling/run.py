@@ -10,14 +10,14 @@ from torch import Tensor
 from ..diffusion.respacing import Spacing, space_timesteps
 from ..diffusion.schedule import NoiseSchedule, Schedule
 from ..expert.expert import Expert
-from ..product.denoiser import ProductDenoiser
-from ..product.joint_denoiser import JointDenoiser, several_spaces
+from ..product.denoisers.denoiser import ProductDenoiser
+from ..product.denoisers.joint_denoiser import JointDenoiser, several_spaces
+from ..product.denoisers.united import UnitedDenoiser
 from ..product.methods.lift_scores import LiftScores
 from ..product.methods.method import Method, Setting
 from ..product.rules.eq10 import EQ10
 from ..product.rules.rule import Rule
-from ..product.term import Term
-from ..product.united import UnitedDenoiser
+from ..product.terms.term import Term
 from .ddim import sample_ddim
 from .types import Callback, Sampler
 

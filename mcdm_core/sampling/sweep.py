@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..pictures import labelled_grid
 from ..product.rules.coefficients import is_one
-from ..product.term_numbers import TermError, TermNumbers
+from ..product.terms.term_numbers import TermError, TermNumbers
 
 logger = logging.getLogger(__name__)
 

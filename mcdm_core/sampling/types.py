@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ..product.plan import Predictions
+from ..product.evaluation.plan import Predictions
 from ..product.plans.separate import Weigh
 
 Callback = Callable[[int, float, Tensor], None]

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...mcdm_core.product.forms import align_levels
+from ...mcdm_core.product.evaluation.forms import align_levels
 from ..host.chain.expert_chain import ExpertInput, Experts
 from ..host.evaluation.model_forms import FormOf
 from ..host.evaluation.requests import ModelPoint, Request

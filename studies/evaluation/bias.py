@@ -20,7 +20,7 @@ from mcdm_core.cli.values import seed
 from mcdm_core.diffusion.schedule import Schedule
 from mcdm_core.pictures.files import encoded
 from mcdm_core.pictures.plots import Panel, plot_lines
-from mcdm_core.product.term import Term
+from mcdm_core.product.terms.term import Term
 from mcdm_core.sampling import sample_product
 from mcdm_core.system.writer import make_folder
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mcdm_core.product.methods.passes import Passes
-from mcdm_core.product.term_numbers import TermNumbers
+from mcdm_core.product.terms.term_numbers import TermNumbers
 from mcdm_core.sampling.operations import Logic
 from mcdm_core.training.config import build, read_toml
 

@@ -19,7 +19,7 @@ from mcdm_core.pictures.files import as_bytes
 from mcdm_core.product.methods.lift_scores import LiftScores
 from mcdm_core.product.rules.eq10 import EQ10
 from mcdm_core.product.rules.own_null import OWN_NULL
-from mcdm_core.product.term import Term
+from mcdm_core.product.terms.term import Term
 from mcdm_core.sampling import sample_product
 from mcdm_core.sampling.choose import choose
 from mcdm_core.sampling.ddim import sample_ddim

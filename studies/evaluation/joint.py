@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mcdm_core.expert.expert import Expert
-from mcdm_core.product.joint_denoiser import JointDenoiser, several_spaces
+from mcdm_core.product.denoisers.joint_denoiser import JointDenoiser, several_spaces
 from mcdm_core.product.spaces import JointSpaces, Size, Space
-from mcdm_core.product.term import Term
+from mcdm_core.product.terms.term import Term
 from mcdm_core.sampling import sigmas_for
 from mcdm_core.sampling.ddim import DDIM, ddim_step
 from mcdm_core.sampling.stepwise import Step, noise_like

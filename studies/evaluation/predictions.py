@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mcdm_core.product.denoiser import ProductDenoiser
+from mcdm_core.product.denoisers.denoiser import ProductDenoiser
 
 from .config import Setting
 from .drawing import RULES, start_noise, terms_of

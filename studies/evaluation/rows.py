@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from mcdm_core.product.term import Term
+from mcdm_core.product.terms.term import Term
 
 ROWS = "rows"
 PER_PICTURE = "rows per picture"

@@ -5,7 +5,7 @@ from PIL import Image
 from mcdm_core.cli.demo import CAPTIONS
 from mcdm_core.expert.expert import Expert
 from mcdm_core.pictures import example_picture, map_to_picture
-from mcdm_core.product.term import Term
+from mcdm_core.product.terms.term import Term
 
 
 def face_map(face: int, name: str) -> Image.Image:

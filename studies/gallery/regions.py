@@ -11,7 +11,7 @@ from mcdm_core.checkpoints import load_expert
 from mcdm_core.cli.demo import WEIGHTS
 from mcdm_core.expert.expert import Expert
 from mcdm_core.pictures import map_to_picture
-from mcdm_core.product.term import Term
+from mcdm_core.product.terms.term import Term
 
 from .faces import map_term
 from .runs import Cell, Run, at_most, drawn_grid

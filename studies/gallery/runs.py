@@ -10,7 +10,7 @@ from tqdm import tqdm
 from mcdm_core.pictures import labelled_grid, to_picture
 from mcdm_core.product.rules.eq10 import EQ10
 from mcdm_core.product.rules.rule import Rule
-from mcdm_core.product.term import Term
+from mcdm_core.product.terms.term import Term
 from mcdm_core.sampling import sample_product
 
 

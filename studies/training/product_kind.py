@@ -14,7 +14,7 @@ from mcdm_core.distil.recipe import RULES, load_recipe
 from mcdm_core.distil.run import fingerprint_of
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.pictures.files import as_bytes
-from mcdm_core.product.term import Term
+from mcdm_core.product.terms.term import Term
 from mcdm_core.sampling import sample_product
 from mcdm_core.training.config import DataConfig, TrainingConfig
 from mcdm_core.training.data.kind import DataKind, PicturesToEncode, Prepared

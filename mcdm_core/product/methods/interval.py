@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from ..rules.coefficients import Coefficient, normalize_reliabilities
-from ..span import ALWAYS, SigmaAt, Span, is_within
+from ..terms.span import ALWAYS, SigmaAt, Span, is_within
 from .method import Draft, Method
 
 

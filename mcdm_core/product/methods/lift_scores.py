@@ -18,8 +18,8 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
-from ..evaluation import Evaluation
-from ..term_numbers import TermNumbers
+from ..evaluation.evaluation import Evaluation
+from ..terms.term_numbers import TermNumbers
 from .method import Method
 
 

@@ -13,11 +13,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..evaluation import Evaluation
-from ..plan import Asked, Plan, Predictions
+from ..evaluation.evaluation import Evaluation
+from ..evaluation.plan import Asked, Plan, Predictions
 from ..rules.coefficients import Coefficient
-from ..span import SigmaAt, Span
-from ..term_numbers import TermNumbers
+from ..terms.span import SigmaAt, Span
+from ..terms.term_numbers import TermNumbers
 
 
 @dataclass(frozen=True)

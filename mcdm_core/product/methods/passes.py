@@ -4,8 +4,8 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ..evaluation import Evaluation
-from ..span import SigmaAt
+from ..evaluation.evaluation import Evaluation
+from ..terms.span import SigmaAt
 from .interval import GuidanceInterval
 from .method import Method, Setting
 from .registry import register

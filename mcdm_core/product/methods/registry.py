@@ -6,7 +6,7 @@ A new one is registered in a module of its own, which `methods/__init__.py` impo
 from collections.abc import Sequence
 from typing import TypeVar
 
-from ..span import SigmaAt
+from ..terms.span import SigmaAt
 from .method import Method, Methods, Setting
 
 Kind = TypeVar("Kind", bound=type[Setting])

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..evaluation import Evaluation
-from ..plan import Asked, Plan, Predictions
+from ..evaluation.evaluation import Evaluation
+from ..evaluation.plan import Asked, Plan, Predictions
 from .method import Method
 from .turns import step_at
 

@@ -6,7 +6,7 @@ a single adapter is at work, and the next one some steps later.
 
 from collections.abc import Collection, Sequence
 
-from ..term_numbers import TermNumbers
+from ..terms.term_numbers import TermNumbers
 from .method import Method
 
 ROUNDING = 1e-4  # relative, of noise levels that samplers compute by way of logarithms

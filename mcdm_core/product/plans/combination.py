@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeVar
 
 from torch import Tensor
 
+from ..evaluation.plan import Plan
 from ..methods.method import Draft, Methods
-from ..plan import Plan
 from ..rules.coefficients import (
     Coefficient,
     Coefficients,
@@ -21,7 +21,7 @@ from ..rules.coefficients import (
     total_of,
 )
 from ..rules.rule import Rule
-from ..term_numbers import TermError, TermNumbers
+from ..terms.term_numbers import TermError, TermNumbers
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..span import Window, is_within
-from ..term_numbers import TermNumbers
+from ..terms.span import Window, is_within
+from ..terms.term_numbers import TermNumbers
 
 logger = logging.getLogger(__name__)
 

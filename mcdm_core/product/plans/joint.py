@@ -26,12 +26,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..evaluation import NoiseLevel
-from ..plan import Plan, Predictions
+from ..evaluation.evaluation import NoiseLevel
+from ..evaluation.plan import Plan, Predictions
 from ..rules.coefficients import TOLERANCE, Coefficient, anywhere, differs, guidance_scale, total_of
 from ..rules.rule import add_weighted
 from ..spaces import JointSpaces, resized_coefficient
-from ..span import Window
+from ..terms.span import Window
 from .combination import Combination, Moment
 
 _WHY_MISSING = (

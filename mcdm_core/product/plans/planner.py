@@ -8,10 +8,10 @@ from typing import Generic, TypeVar
 from torch import Tensor
 
 from ...diffusion.schedule import levels_of
-from ..curve import factor_at, progress_at
-from ..evaluation import NoiseLevel
-from ..plan import Plan
-from ..span import ALWAYS, SigmaAt, Window, is_within
+from ..evaluation.evaluation import NoiseLevel
+from ..evaluation.plan import Plan
+from ..terms.curve import factor_at, progress_at
+from ..terms.span import ALWAYS, SigmaAt, Window, is_within
 from .combination import AnyPlan, Combination, MakePlan, Moment
 from .coverage import warn_of_empty, warn_of_missed, warn_of_uncovered
 

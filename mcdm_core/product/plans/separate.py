@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ..evaluation import Evaluation, NoiseLevel
+from ..evaluation.evaluation import Evaluation, NoiseLevel
+from ..evaluation.plan import Plan, Predictions
 from ..methods.method import Method
-from ..plan import Plan, Predictions
 from ..rules.coefficients import Coefficient
 from ..rules.rule import add_weighted
 from .combination import Combination, Moment, plan_product

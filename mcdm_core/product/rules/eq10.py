@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..term_numbers import TermNumbers
+from ..terms.term_numbers import TermNumbers
 from .checks import check_present, check_sum, checked_coefficients, first_of_one_shape
 from .coefficients import Coefficient, Coefficients, anywhere, everywhere, is_one
 from .rule import PredictionList, Rule, add_weighted

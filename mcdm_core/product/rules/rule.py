@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..term_numbers import TermNumbers
+from ..terms.term_numbers import TermNumbers
 from .coefficients import Coefficient, Coefficients
 
 PredictionList = Sequence[Tensor | None]

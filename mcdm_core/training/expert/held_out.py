@@ -16,7 +16,7 @@ from ...expert.expert import Expert
 from ...networks import UNet
 from ...pictures import labelled_grid, map_to_picture, to_picture
 from ...pictures.files import write_picture
-from ...product.term import Term
+from ...product.terms.term import Term
 from ...sampling import sample_product
 from ..config import TrainingConfig
 from ..data.sources import Source, null_rows

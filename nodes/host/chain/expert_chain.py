@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 
 from ....mcdm_core.product.methods.method import Setting
-from ....mcdm_core.product.term_numbers import TermNumbers
+from ....mcdm_core.product.terms.term_numbers import TermNumbers
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher

@@ -18,7 +18,7 @@ from comfy_execution.utils import get_executing_context
 
 import nodes
 
-from ....mcdm_core.product.term_numbers import TermError
+from ....mcdm_core.product.terms.term_numbers import TermError
 
 WARNING = "mcdm.warning"
 """Event: what a node warned of while it ran."""

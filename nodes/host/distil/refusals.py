@@ -9,7 +9,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ....mcdm_core.product.term_numbers import TermError
+from ....mcdm_core.product.terms.term_numbers import TermError
 from ..chain.expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
 from ..comfyui.latents import parts_of
 from ..evaluation.model_forms import form_of

@@ -12,7 +12,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from ....mcdm_core.product.forms import from_unbounded
+from ....mcdm_core.product.evaluation.forms import from_unbounded
 from ..chain.expert_chain import Conditioning
 from ..comfyui.network_calls import holding
 from ..evaluation.model_forms import form_of

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ....mcdm_core.distil.product import quieted
 from ....mcdm_core.distil.roles import Within
-from ....mcdm_core.product.forms import from_unbounded
+from ....mcdm_core.product.evaluation.forms import from_unbounded
 from ..evaluation.model_forms import form_of
 from ..run.guider import ProductGuider
 

@@ -10,7 +10,7 @@ import comfy.model_sampling
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ....mcdm_core.product.forms import Form
+from ....mcdm_core.product.evaluation.forms import Form
 
 
 def is_flow(model_sampling: Any) -> bool:

@@ -3,8 +3,8 @@
 `NetworksOfRun` sorts requests by device and MODEL, and makes batches of those to one MODEL, each a call of ComfyUI's.
 One question goes this way, from the core to a network:
 
-1. `mcdm_core.product.evaluate` asks `_NetworksAtPoint.ask` (`product.py`) for what the plan takes, in which a null that
-   experts share stands once;
+1. `mcdm_core.product.denoisers.evaluate` asks `_NetworksAtPoint.ask` (`product.py`) for what the plan takes, in which
+   a null that experts share stands once;
 2. `NetworksOfRun.requests` makes requests of it, and adds the null of a MODEL that reads it beside its condition;
 3. those to experts on workers go to them; `NetworksOfRun.predict` sorts the others by the MODEL in whose batch they are
    asked (`asked_with`) and by device, and `Devices.run` asks devices side by side;
@@ -28,7 +28,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....mcdm_core.product.plan import Asked
+from ....mcdm_core.product.evaluation.plan import Asked
 from ..chain.attachments import naming_failed_experts, null_is_read, patches_passes
 from ..chain.expert_chain import Conds, Experts
 from ..chain.pairs import pairs_of

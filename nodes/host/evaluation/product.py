@@ -12,11 +12,11 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....mcdm_core.product.evaluate import evaluate
-from ....mcdm_core.product.evaluation import Evaluation, NoiseLevel, Point
-from ....mcdm_core.product.forms import align
+from ....mcdm_core.product.denoisers.evaluate import evaluate
+from ....mcdm_core.product.evaluation.evaluation import Evaluation, NoiseLevel, Point
+from ....mcdm_core.product.evaluation.forms import align
+from ....mcdm_core.product.evaluation.plan import Asked, Plan, Predictions
 from ....mcdm_core.product.methods.method import Methods
-from ....mcdm_core.product.plan import Asked, Plan, Predictions
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.plans.separate import SeparateCoefficients, SeparatePlan, plan_separately
 from ..chain.attachments import CFG_HOOKS

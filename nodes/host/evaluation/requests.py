@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....mcdm_core.product.evaluation import Evaluation
+from ....mcdm_core.product.evaluation.evaluation import Evaluation
 from ..chain.expert_chain import Conds, Experts
 from .model_forms import FormOf
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ....mcdm_core.pictures import labelled_grid
 from ....mcdm_core.pictures.plots import Panel, plot_lines
-from ....mcdm_core.product.inspection import Recording, StepRecord, shown_steps
+from ....mcdm_core.product.evaluation.inspection import Recording, StepRecord, shown_steps
 from ..chain.expert_chain import Experts
 from ..chain.titles import shown_names
 from ..comfyui.latents import fit_empty, pack, pack_mask, parts_of, with_samples

@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from functools import partial
 
-from ....mcdm_core.product.curve import parse_curve
+from ....mcdm_core.product.evaluation.plan import Plan
 from ....mcdm_core.product.methods.method import Setting
 from ....mcdm_core.product.methods.registry import methods_of
-from ....mcdm_core.product.plan import Plan
 from ....mcdm_core.product.plans.combination import Combination, MakePlan, plan_product
 from ....mcdm_core.product.plans.joint import PlanAcrossSpaces
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.rules.eq10 import EQ10
 from ....mcdm_core.product.rules.rule import Rule
 from ....mcdm_core.product.spaces import JointSpaces, Space
-from ....mcdm_core.product.span import Span
-from ....mcdm_core.product.term_numbers import TermError
+from ....mcdm_core.product.terms.curve import parse_curve
+from ....mcdm_core.product.terms.span import Span
+from ....mcdm_core.product.terms.term_numbers import TermError
 from ....mcdm_core.sampling.sweep import Sweep, Varied
 from ....mcdm_core.sampling.sweep_texts import parse_factors, parse_values, read_sweep, seeds_from
 from ..chain.attachments import REMEDIES

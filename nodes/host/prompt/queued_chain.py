@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ....mcdm_core.conditions import Encoder
 from ....mcdm_core.product.methods.method import Setting
-from ....mcdm_core.product.term_numbers import NUMBERS, TermError, TermNumbers
+from ....mcdm_core.product.terms.term_numbers import NUMBERS, TermError, TermNumbers
 from ..chain.node_ids import EXPERT, EXPERT_REMOTE, LOAD_EXPERT, PRODUCT_MODEL, SCHEDULE, SETTING_NODES
 from ..chain.titles import telling
 from ..files.expert_folders import inspect_expert, metadata_of

@@ -14,7 +14,7 @@ from comfy.patcher_extension import WrappersMP, add_wrapper_with_key, get_all_wr
 from torch import Tensor
 
 from ....mcdm_core.diffusion.schedule import levels_of
-from ....mcdm_core.product.forms import align_levels
+from ....mcdm_core.product.evaluation.forms import align_levels
 from ....mcdm_core.product.methods.lift_scores import LiftScores
 from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.rules.eq10 import EQ10

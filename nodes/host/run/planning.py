@@ -10,13 +10,13 @@ from typing import Any
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ....mcdm_core.product.evaluation.plan import Plan
 from ....mcdm_core.product.methods.registry import methods_of
-from ....mcdm_core.product.plan import Plan
 from ....mcdm_core.product.plans.combination import Combination, MakePlan, plan_product
 from ....mcdm_core.product.plans.joint import PlanAcrossSpaces, spaces_ahead
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.rules.rule import Rule
-from ....mcdm_core.product.span import SigmaAt
+from ....mcdm_core.product.terms.span import SigmaAt
 from ..chain.attachments import REMEDIES, null_is_read
 from ..chain.expert_chain import Experts, settings_of
 from ..comfyui.latents import mask_like

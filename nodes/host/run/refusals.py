@@ -12,7 +12,7 @@ import comfy.model_base
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ....mcdm_core.product.term_numbers import TermError
+from ....mcdm_core.product.terms.term_numbers import TermError
 from ..chain.attachments import check_wrappers, hooks_on_guidance
 from ..chain.expert_chain import LABELS, PRODUCT_KEY, Conditioning, Conds, ExpertInput, Experts
 from ..comfyui.devices import device_of

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ....mcdm_core.product.forms import Form
+from ....mcdm_core.product.evaluation.forms import Form
 from ....mcdm_core.sampling.types import Callback
 from ..evaluation.model_forms import form_of
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ....mcdm_core.diffusion.schedule import levels_of, to_flow
-from ....mcdm_core.product.evaluation import Evaluation
-from ....mcdm_core.product.forms import FLOW_LIMIT
+from ....mcdm_core.product.evaluation.evaluation import Evaluation
+from ....mcdm_core.product.evaluation.forms import FLOW_LIMIT
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.plans.separate import SeparateCoefficients, SeparatePlan, Weigh
 from ....mcdm_core.sampling import sample_logic

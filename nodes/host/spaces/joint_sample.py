@@ -11,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ....mcdm_core.product.evaluation import NoiseLevel
+from ....mcdm_core.product.evaluation.evaluation import NoiseLevel
 from ....mcdm_core.product.spaces import resized
 from ..comfyui.latents import parts_of, without_time_axis
 from .run_spaces import RunSpaces

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ....mcdm_core.diffusion.schedule import levels_of
 from ....mcdm_core.product.plans.joint import check_falling
-from ....mcdm_core.product.term_numbers import TermError
+from ....mcdm_core.product.terms.term_numbers import TermError
 from ..chain.expert_chain import ExpertInput, Experts
 from ..files.expert_model import ExpertModel
 from .run_spaces import RunSpaces, format_of, space_indices, space_name

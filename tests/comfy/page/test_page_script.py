@@ -164,7 +164,7 @@ def failure(kind: str, file: str, workflow: str = "shown", node: str = "2", node
     [
         ("ValueError", OURS, True),
         ("ValueError", r"C:\\comfy\\custom_nodes\\some pack\\mcdm_core\\expert.py", True),
-        ("/comfy/custom_nodes/some pack.mcdm_core.product.term_numbers.TermError", OURS, True),
+        ("/comfy/custom_nodes/some pack.mcdm_core.product.terms.term_numbers.TermError", OURS, True),
         ("ValueError", "/comfy/custom_nodes/another/nodes.py", False),
         ("RuntimeError", OURS, False),
     ],

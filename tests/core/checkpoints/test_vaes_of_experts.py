@@ -11,7 +11,7 @@ from mcdm_core.checkpoints.autoencoders import encoder_key, find_vae_of, load_au
 from mcdm_core.checkpoints.metadata import ExpertMetadata
 from mcdm_core.cli.sampling_options import SamplingOptions
 from mcdm_core.networks import UNet, UNetConfig
-from mcdm_core.product.term import Term
+from mcdm_core.product.terms.term import Term
 
 from ...support.small_experts import LATENT_NETWORK, write_vae
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from mcdm_core.product.evaluation import NoiseLevel
-from mcdm_core.product.forms import Form, align, align_levels, from_unbounded
+from mcdm_core.product.evaluation.evaluation import NoiseLevel
+from mcdm_core.product.evaluation.forms import Form, align, align_levels, from_unbounded
 
 
 def test_levels_of_a_run_are_those_that_networks_are_asked_at():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mcdm_core import Passes, ProductDenoiser, Term
-from mcdm_core.product.inspection import Recording, measure_guidance, parse_shown_steps, shown_steps
+from mcdm_core.product.evaluation.inspection import Recording, measure_guidance, parse_shown_steps, shown_steps
 from studies.gaussian import gaussian_expert, label
 
 

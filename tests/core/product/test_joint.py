@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from mcdm_core import Passes, Term, sample_ddim, sample_logic, sample_product
 from mcdm_core.cli.sampling_options import SamplingOptions
 from mcdm_core.expert.expert import Expert
-from mcdm_core.product.curve import factor_at, progress_at
-from mcdm_core.product.joint_denoiser import JointDenoiser
+from mcdm_core.product.denoisers.joint_denoiser import JointDenoiser
 from mcdm_core.product.methods.lift_scores import LiftScores
 from mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_core.product.spaces import resized
+from mcdm_core.product.terms.curve import factor_at, progress_at
 from mcdm_core.sampling import SAMPLERS
 from studies.gaussian import gaussian_expert, label
 

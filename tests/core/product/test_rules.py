@@ -13,8 +13,8 @@ from mcdm_core.product.plans.coverage import warn_of_empty, warn_of_uncovered
 from mcdm_core.product.rules.coefficients import Coefficients
 from mcdm_core.product.rules.eq10 import EQ10, guidance_pair
 from mcdm_core.product.rules.own_null import own_null_pair
-from mcdm_core.product.span import Span
-from mcdm_core.product.term_numbers import TermNumbers
+from mcdm_core.product.terms.span import Span
+from mcdm_core.product.terms.term_numbers import TermNumbers
 
 RULES = [combined_epsilon, own_null_epsilon]
 

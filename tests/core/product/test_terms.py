@@ -10,13 +10,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcdm_core import Flow, ProductDenoiser, Schedule, Term
 from mcdm_core.diffusion.schedule import levels_of, sigma_at_progress
-from mcdm_core.product.curve import factor_at, parse_curve, progress_at
 from mcdm_core.product.methods.passes import Passes
 from mcdm_core.product.plans.combination import Combination, Moment, plan_product
 from mcdm_core.product.plans.planner import Planner, active_at, breakpoints
 from mcdm_core.product.rules.eq10 import EQ10
 from mcdm_core.product.rules.own_null import OWN_NULL
-from mcdm_core.product.term_numbers import TermNumbers
+from mcdm_core.product.terms.curve import factor_at, parse_curve, progress_at
+from mcdm_core.product.terms.term_numbers import TermNumbers
 from mcdm_core.sampling import sigmas_for
 from studies.gaussian import gaussian_expert, label
 

@@ -12,7 +12,7 @@ from mcdm_core.cli import sweep as command
 from mcdm_core.cli.main import main
 from mcdm_core.pictures import labelled_grid
 from mcdm_core.pictures.grid import MARGIN
-from mcdm_core.product.term_numbers import TermError, TermNumbers
+from mcdm_core.product.terms.term_numbers import TermError, TermNumbers
 from mcdm_core.sampling.sweep import (
     NOT_SAMPLED,
     Cell,

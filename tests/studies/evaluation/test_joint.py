@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mcdm_core import Expert, Schedule, Term, load_expert, prediction_named, sample_product
-from mcdm_core.product.joint_denoiser import JointDenoiser
+from mcdm_core.product.denoisers.joint_denoiser import JointDenoiser
 from studies.evaluation.joint import Joint, mix_of, sample_joint, with_averages_of
 
 from ...support.evaluations import write_small

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..expert.condition import Condition
-from ..expert.expert import Expert
+from ...expert.condition import Condition
+from ...expert.expert import Expert
 from .term_numbers import TermNumbers
 
 

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..diffusion.schedule import levels_of
-from ..expert.expert import Expert
-from ..networks.autoencoder import COLORS
-from .methods.method import Method, Setting
-from .plans.joint import PlanAcrossSpaces, check_falling, spaces_ahead
-from .rules.eq10 import EQ10
-from .rules.rule import Rule
-from .spaces import JointSpaces, Space, resized, size_like
-from .term import Term
+from ...diffusion.schedule import levels_of
+from ...expert.expert import Expert
+from ...networks.autoencoder import COLORS
+from ..methods.method import Method, Setting
+from ..plans.joint import PlanAcrossSpaces, check_falling, spaces_ahead
+from ..rules.eq10 import EQ10
+from ..rules.rule import Rule
+from ..spaces import JointSpaces, Space, resized, size_like
+from ..terms.term import Term
 from .term_networks import ExpertPoint
 from .united import UnitedDenoiser
 

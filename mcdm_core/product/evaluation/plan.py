@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .rules.coefficients import Coefficients
-from .rules.rule import Rule
+from ..rules.coefficients import Coefficients
+from ..rules.rule import Rule
 
 Predictions = Mapping[int, Tensor]
 """Predictions of x0 by the index of the expert, shape (B, …)."""

@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from ..expert.expert import Expert
-from .plan import Predictions
-from .plans.combination import plan_product
-from .plans.planner import Planner
-from .plans.separate import SeparateCoefficients, SeparatePlan, Weigh, plan_separately
+from ...expert.expert import Expert
+from ..evaluation.plan import Predictions
+from ..plans.combination import plan_product
+from ..plans.planner import Planner
+from ..plans.separate import SeparateCoefficients, SeparatePlan, Weigh, plan_separately
 from .term_networks import ExpertPoint, Predicted
 from .united import UnitedDenoiser
 

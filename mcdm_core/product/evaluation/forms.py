@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..diffusion.schedule import align_noise_level, from_flow, to_flow
+from ...diffusion.schedule import align_noise_level, from_flow, to_flow
 from .evaluation import NoiseLevel
 
 FLOW_LIMIT = 1.0 - 1e-6  # at σ = 1 a flow's x holds no signal and its level is infinite in the other form

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..expert.condition import cat
-from .plan import Asked, Plan, Predictions
-from .term import Term
+from ...expert.condition import cat
+from ..evaluation.plan import Asked, Plan, Predictions
+from ..terms.term import Term
 
 Predicted = tuple[Tensor, Tensor | None]
 """x0 and the learned variance, if the network has one."""

@@ -10,9 +10,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ..rules.coefficients import Coefficient
 from .evaluation import Evaluation
 from .plan import Plan
-from .rules.coefficients import Coefficient
 
 MOST_SHOWN = 50  # columns of one picture
 _LAST = 0

@@ -8,17 +8,17 @@ from typing import Any
 
 from torch import Tensor
 
-from ..diffusion.schedule import levels_of, sigma_at_progress
+from ...diffusion.schedule import levels_of, sigma_at_progress
+from ..evaluation.evaluation import Evaluation, NoiseLevel, Point
+from ..evaluation.plan import Plan
+from ..methods.method import Method, Methods, Setting
+from ..methods.registry import methods_of
+from ..plans.combination import Combination, MakePlan
+from ..plans.planner import Planner
+from ..rules.eq10 import EQ10
+from ..rules.rule import Rule
+from ..terms.term import Term
 from .evaluate import evaluate
-from .evaluation import Evaluation, NoiseLevel, Point
-from .methods.method import Method, Methods, Setting
-from .methods.registry import methods_of
-from .plan import Plan
-from .plans.combination import Combination, MakePlan
-from .plans.planner import Planner
-from .rules.eq10 import EQ10
-from .rules.rule import Rule
-from .term import Term
 from .term_networks import ExpertPoint, TermNetworks
 
 
