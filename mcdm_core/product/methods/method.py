@@ -2,7 +2,7 @@
 
 Before a network is called, every method tells the planner which experts act, and with which weights. Then each
 evaluation goes through the stages `choose`, `take`, `complete`, `weigh` and `note`, in each through all methods in
-their order.
+the order that `methods_of` gives them.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Passes(Setting):
         if not self.is_whole:
             methods.append(GuidanceInterval(self, sigma_at))
         if self.switch > 0:
-            methods.append(Turns(self.switch))
+            methods.append(Turns(self.switch, "set `switch` of Fewer Passes to 0"))
         if self.refresh > 1 and self.threshold < 1:
             methods.append(Reuse(self.threshold, self.refresh))
         return [*methods, SavedRows()] if methods else []

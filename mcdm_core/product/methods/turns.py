@@ -27,12 +27,13 @@ class Turns(Method):
 
     Args:
         steps: How many steps a turn lasts, 1 or more.
+        remedy: What to do against turns, in messages.
     """
 
     saves = True
 
-    def __init__(self, steps: int):
-        self._steps = steps
+    def __init__(self, steps: int, remedy: str):
+        self._steps, self._remedy = steps, remedy
         self._levels: Sequence[float] = ()
 
     def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
@@ -56,7 +57,7 @@ class Turns(Method):
         """
         raise ValueError(
             "Expected experts that act at the same time for this sampler, which chooses between them, and got experts "
-            "that take turns; set `switch` of Fewer Passes to 0, or use another sampler."
+            f"that take turns; {self._remedy}, or use another sampler."
         )
 
     def turn(self, sigma: float) -> int | None:

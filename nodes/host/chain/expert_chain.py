@@ -36,7 +36,7 @@ class ExpertInput(TermNumbers):
         vae: ComfyUI's VAE of its latents; needed if the experts' samples are of several spaces.
         place: The expert's place in the chain, from 1.
         node: Id of the node that has its inputs; None for an expert that no node made.
-        settings: Settings of methods for the whole product, from nodes after this expert; see `settings_of`.
+        settings: Settings for the whole product, from nodes after this expert; see `settings_of`.
         workers: Makes the workers of a whole chain, see `Workers`; None where the expert is on none.
 
     Raises:
@@ -84,12 +84,16 @@ Experts = tuple[ExpertInput, ...]
 
 
 def with_setting(experts: Experts, setting: Setting) -> Experts:
-    """The chain with a method's setting for its product; more experts can still be added to it."""
+    """The chain with a setting for its product; more experts can still be added to it."""
     *before, last = experts
     others = (other for other in last.settings if type(other) is not type(setting))
     return *before, replace(last, settings=(*others, setting))
 
 
 def settings_of(experts: Experts) -> list[Setting]:
-    """The settings of methods for the product of a chain; for each method the last along the chain."""
-    return [*{type(setting): setting for expert in experts for setting in expert.settings}.values()]
+    """The settings for the product of a chain, in their order along it; of each kind the last."""
+    last: dict[type[Setting], Setting] = {}
+    for setting in (setting for expert in experts for setting in expert.settings):
+        last.pop(type(setting), None)  # so that it stands where it was set last
+        last[type(setting)] = setting
+    return [*last.values()]

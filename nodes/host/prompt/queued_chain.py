@@ -145,7 +145,7 @@ class QueuedChain:
 
     Attributes:
         experts: The experts, the reference first.
-        settings: The settings of methods, by their kind; None for those that can't be known or used.
+        settings: The settings by their kind, in their order; None for those that can't be known or used.
     """
 
     def __init__(self, nodes: Sequence[QueuedNode]):
@@ -160,7 +160,7 @@ class QueuedChain:
             elif node.class_type == SCHEDULE:
                 scheduled = scheduled or {name: value for name, value in node.inputs.items() if name != "experts"}
             elif (kind := SETTING_NODES.get(node.class_type)) is not None and kind not in self.settings:
-                self.settings[kind] = _setting(kind, node)
+                self.settings = {kind: _setting(kind, node), **self.settings}
         self.experts = _named(experts)
 
     @cached_property

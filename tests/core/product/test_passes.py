@@ -20,7 +20,8 @@ from mcdm_core import (
     sigmas_for,
 )
 from mcdm_core.diffusion.schedule import sigma_at_progress
-from mcdm_core.product.methods.method import Method
+from mcdm_core.product.methods.method import Method, Setting
+from mcdm_core.product.methods.registry import SETTINGS, methods_of, register
 from studies.gaussian import label
 
 from ...support import gaussians
@@ -329,3 +330,15 @@ def test_a_method_that_changes_the_sum_of_unguided_weights_is_refused():
 
     with pytest.raises(ValueError, match=r"sum to 1 outside a guidance interval, .* changed to 0\.5 in all"):
         sample_product(chain(), start(), STEPS, settings=[Passes(start=0.6), Weaker()])
+
+
+def test_methods_take_part_in_the_order_in_which_settings_are_given():
+    first, last = Method(), Method()
+    methods = methods_of([first, Passes(switch=1), last])
+    assert (methods[0], methods[-1], len(methods)) == (first, last, 4)
+
+
+def test_a_kind_of_setting_without_a_label_is_refused():
+    with pytest.raises(TypeError, match="Expected Nameless to have a label of its own .*; override `label`"):
+        register(type("Nameless", (Setting,), {"name": "Nameless"}))
+    assert [Passes] == SETTINGS
