@@ -117,9 +117,9 @@ class UnitedDenoiser(ABC):
             sigmas: Noise levels of the run, as in `check_run`.
         """
         self._levels = levels_of(sigmas)
-        kept = [0] if self.terms[0].weight == 0 else []  # the reference is asked for the learned variance
+        read_nulls = [0] if self.terms[0].weight == 0 else []  # the reference is asked for the learned variance
         try:
-            self.methods.begin(self._levels, kept)
+            self.methods.begin(self._levels, read_nulls)
             yield
             self.methods.end()
         finally:

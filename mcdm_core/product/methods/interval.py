@@ -46,6 +46,9 @@ class GuidanceInterval(Method):
     def draft(self, draft: Draft, phase: Hashable) -> Draft:
         """Unguided weights outside the interval.
 
+        They are shares of the experts' own weights, as masks divide them. What methods before it made of the weights is
+        guidance, and ends here.
+
         Raises:
             ValueError: If none is positive.
         """

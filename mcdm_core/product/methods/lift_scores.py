@@ -43,7 +43,7 @@ class LiftScores(Method):
         self._terms = {index: term for index, term in enumerate(terms) if term.weight != 0}
         self.begin(())
 
-    def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
+    def begin(self, levels: Sequence[float], read_nulls: Collection[int] = ()) -> None:
         """Drop the sums of an earlier run; they stay until then, since `of` is asked after a run."""
         self._slopes: dict[int, Tensor] = {}
         self._constants: dict[int, Tensor] = {}

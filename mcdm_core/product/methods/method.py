@@ -22,12 +22,12 @@ from ..terms.term_numbers import TermNumbers
 
 @dataclass(frozen=True)
 class Draft:
-    """The weights of a plan that is being made.
+    """The weights of a plan that is being made; each method is given what those before it have made of them.
 
     Attributes:
         terms: The numbers of all experts.
         masks: Each expert's mask, values 0…1; None is everywhere.
-        unmasked: w_i of the experts that act, by their index, before masks; methods leave them as they are.
+        unmasked: w_i of the experts that act, by their index, before masks and methods; these leave them as they are.
         weights: w_i of all experts, scaled by the masks; 0 for those that don't act.
         guided: False outside a guidance interval, where the weights sum to 1 and nulls cancel under either rule.
     """
@@ -54,12 +54,12 @@ class Method:
     saves = False
     neutral: Hashable = None
 
-    def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
+    def begin(self, levels: Sequence[float], read_nulls: Collection[int] = ()) -> None:
         """Prepare for a run, before its first evaluation.
 
         Args:
             levels: The run's noise levels.
-            kept: Experts whose null something beside the product reads, so that nothing may stand in for it.
+            read_nulls: Experts whose null something beside the product reads, so that nothing may stand in for it.
         """
 
     def end(self) -> None:
@@ -126,10 +126,10 @@ class Method:
 class Methods(tuple[Method, ...]):
     """The methods of one product, in their order."""
 
-    def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
+    def begin(self, levels: Sequence[float], read_nulls: Collection[int] = ()) -> None:
         """Prepare each for a run, see `Method.begin`."""
         for method in self:
-            method.begin(levels, kept)
+            method.begin(levels, read_nulls)
 
     def end(self) -> None:
         """Log what each has to say of a run that has ended well; the last one first."""

@@ -90,7 +90,7 @@ class SavedRows(Method):
     def __init__(self) -> None:
         self.forget()
 
-    def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
+    def begin(self, levels: Sequence[float], read_nulls: Collection[int] = ()) -> None:
         """Begin to count."""
         self.forget()
 

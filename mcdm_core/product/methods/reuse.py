@@ -50,13 +50,13 @@ class Reuse(Method):
         self.threshold = threshold
         self.refresh = refresh
         self._levels: Sequence[float] = ()
-        self._kept: Collection[int] = ()
+        self._read_nulls: Collection[int] = ()
         self.forget()
 
-    def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
+    def begin(self, levels: Sequence[float], read_nulls: Collection[int] = ()) -> None:
         """Take the run's levels, and the experts whose null is asked in every call."""
         self.forget()
-        self._levels, self._kept = levels, kept
+        self._levels, self._read_nulls = levels, read_nulls
 
     def forget(self) -> None:
         """Drop the predictions of the run."""
@@ -105,7 +105,7 @@ class Reuse(Method):
 
     def _null_is_needed(self, plan: Plan, index: int, cond: Predictions, null: Predictions) -> bool:
         own = _own_conditions(plan, index)
-        if index in self._kept or not own:
+        if index in self._read_nulls or not own:
             return True
         return not all(_cosine(cond[i], null[index]) > self.threshold for i in own)
 

@@ -36,7 +36,7 @@ class Turns(Method):
         self._steps, self._remedy = steps, remedy
         self._levels: Sequence[float] = ()
 
-    def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
+    def begin(self, levels: Sequence[float], read_nulls: Collection[int] = ()) -> None:
         """Take the run's levels; outside a run, all experts act together."""
         self._levels = levels
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
@@ -71,7 +71,7 @@ class Combination:
         methods: The methods of the product.
         as_guidance: Whether the plans' scale s is W (see `guidance_scale`), for a caller that changes guidance further,
             as ComfyUI's CFG hooks do; else it is 1, and C is the product.
-        null_is_read: Whether something beside the rule reads the first expert's null.
+        read_nulls: Experts whose null something beside the product reads, so that it is asked even where it cancels.
         remedies: The caller's part of a refusal of a missing null.
     """
 
@@ -83,7 +83,7 @@ class Combination:
     null_owners: Sequence[int] = ()
     methods: Methods = field(default_factory=Methods)
     as_guidance: bool = False
-    null_is_read: bool = False
+    read_nulls: Collection[int] = ()
     remedies: Remedies = field(default_factory=Remedies)
 
     @property
@@ -209,7 +209,7 @@ def plan_product(combination: Combination, moment: Moment, why: tuple[str, str] 
         return rule.needs_null(weight, reliability, coefficients.total) or (wanted and anywhere(reliability != 0))
 
     counted = [*filter(null_enters, moment.acting)]
-    nulls = tuple(dict.fromkeys([*([0] if combination.null_is_read else []), *counted]))
+    nulls = tuple(dict.fromkeys([*combination.read_nulls, *counted]))
 
     def why_null(j: int) -> tuple[str, str]:
         if why is not None or j not in counted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -158,9 +158,9 @@ def _check_unchanged(before: Sequence, after: Sequence, name: str) -> None:
             )
 
 
-def null_is_read(experts: Experts) -> bool:
-    """Whether a node's hook reads more of the first expert's null pass than the prediction; SAG reads its attention."""
-    return bool(experts[0].model.model_options.get("disable_cfg1_optimization"))
+def read_nulls(experts: Experts) -> Collection[int]:
+    """The first expert, if a node's hook reads more of its null pass than the prediction; SAG reads its attention."""
+    return (0,) if experts[0].model.model_options.get("disable_cfg1_optimization") else ()
 
 
 def hooks_on_guidance(patcher: ModelPatcher) -> dict[str, list[Callable]]:

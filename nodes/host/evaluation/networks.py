@@ -17,7 +17,7 @@ One question goes this way, from the core to a network:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....mcdm_core.product.evaluation.plan import Asked
-from ..chain.attachments import naming_failed_experts, null_is_read, patches_passes
+from ..chain.attachments import naming_failed_experts, patches_passes
 from ..chain.expert_chain import Conds, Experts
 from ..chain.pairs import pairs_of
 from ..comfyui.devices import Devices, device_of
@@ -51,6 +51,7 @@ class NetworksOfRun:
     Attributes:
         experts: The chain, the reference first.
         conds: Each expert's processed conditioning, by role; without a role to which nothing is connected.
+        read_nulls: See `Combination`; such a null's pass is one of its own, and the last.
         options: Prepared model_options of every MODEL but the reference, whose options come with each call. They are
             handed on as the objects that they are, because nodes keep in them what they remember of the run.
         shared: Switches between MODELs of one network.
@@ -59,6 +60,7 @@ class NetworksOfRun:
 
     experts: Experts
     conds: Sequence[Conds]
+    read_nulls: Collection[int]
     options: OptionsOf
     shared: SharedNetworks
     devices: Devices
@@ -66,7 +68,6 @@ class NetworksOfRun:
     def __post_init__(self) -> None:
         experts = self.experts
         self.reference = experts[0].model
-        self._null_is_read = null_is_read(experts)  # then that pass is one of its own, and the last
         self._pairs = [pairs_of(expert.model) for expert in experts]
         self._stand_ins = stand_ins(experts)
         self._told_of_pairs = False
@@ -140,8 +141,8 @@ class NetworksOfRun:
         by_patcher: dict[ModelPatcher, list[Request]] = {}
         for request in requests:
             by_patcher.setdefault(self.asked_with(request.expert), []).append(request)
-        last = self.reference if self._null_is_read else None  # a patch keeps what it met last
-        return sorted(by_patcher.items(), key=lambda entry: (entry[0] is last, not self.shared.is_active(entry[0])))
+        last = {self.experts[i].model for i in self.read_nulls}  # a patch keeps what it met last
+        return sorted(by_patcher.items(), key=lambda entry: (entry[0] in last, not self.shared.is_active(entry[0])))
 
     def _predict_on_device(
         self,
@@ -167,7 +168,7 @@ class NetworksOfRun:
 
         An expert has a call of its own, with one condition and its null, if something expects just that: a ControlNet,
         a hook that patches passes, a node that replaces the batching, or a node or network that reads rows beside one
-        another. So does a hook that reads the first expert's null pass; that call is the last.
+        another. So does a hook that reads the expert's null pass; that call is the last.
         """
         apart = {
             request.expert
@@ -176,8 +177,8 @@ class NetworksOfRun:
             or self._pairs[request.expert].may_be_read
             or any("control" in entry or patches_passes(entry) for entry in self.conds[request.expert][request.role])
         }
-        if self._null_is_read and [request.role for request in requests].count(NEGATIVE) > 1:
-            apart.add(0)
+        if [request.role for request in requests].count(NEGATIVE) > 1:
+            apart.update(self.read_nulls)
         by_expert = [[request for request in requests if request.expert == i] for i in sorted(apart, reverse=True)]
         together = [request for request in requests if request.expert not in apart]
         return [batch for batch in (together, *by_expert) if batch]

@@ -20,7 +20,7 @@ from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.rules.eq10 import EQ10
 from ....mcdm_core.product.rules.own_null import OWN_NULL
 from ....mcdm_core.product.rules.rule import Rule
-from ..chain.attachments import delegate_hooked, null_is_read, separate_hooked, within_wrappers
+from ..chain.attachments import delegate_hooked, separate_hooked, within_wrappers
 from ..chain.expert_chain import Conds, Experts
 from ..comfyui.latents import pack, parts_of, without_time_axis
 from ..comfyui.page import refusals_at_experts
@@ -182,7 +182,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         sampler = plan.sampler_around(sampler, self.model_patcher)
         scores = LiftScores(self.experts) if self.scores else None
         try:
-            plan.planner.methods.begin(levels_of(sigmas), [0] if null_is_read(self.experts) else [])
+            plan.planner.methods.begin(levels_of(sigmas), plan.planner.combination.read_nulls)
             models.announce(partial(self.levels_met_by, sigmas=sigmas))
             processed = models.process(self.conds, plan.state, inputs)
             self.conds = conds_of(self.conds, 0)
@@ -248,7 +248,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         if len(plan.shapes) > 1:
             check_packed(self.experts, conds)
         options = {other.patcher: other.model_options for other in models.others}
-        networks = NetworksOfRun(self.experts, conds, options, models.shared, models.devices)
+        read_nulls = plan.planner.combination.read_nulls
+        networks = NetworksOfRun(self.experts, conds, read_nulls, options, models.shared, models.devices)
         methods = plan.planner.methods if scores is None else Methods([*plan.planner.methods, scores])
         self.product = ProductOfRun(networks, plan.form_of, plan.state, plan.planner, methods, models.workers)
         if self.observer is not None:

@@ -17,7 +17,7 @@ from ....mcdm_core.product.plans.joint import PlanAcrossSpaces, spaces_ahead
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.rules.rule import Rule
 from ....mcdm_core.product.terms.span import SigmaAt
-from ..chain.attachments import REMEDIES, null_is_read
+from ..chain.attachments import REMEDIES, read_nulls
 from ..chain.expert_chain import Experts, settings_of
 from ..comfyui.latents import mask_like
 from ..evaluation.model_forms import FormOf, form_of, is_flow, on_host, starts_from_pictures
@@ -97,7 +97,7 @@ def planner_of(
         have_null=[e.null is not None for e in experts],
         methods=methods,
         as_guidance=True,
-        null_is_read=null_is_read(experts),
+        read_nulls=read_nulls(experts),
         remedies=REMEDIES,
     )
     make: MakePlan[Plan] = PlanAcrossSpaces(spaces.joint, spaces.indices) if spaces.are_several else plan_product

@@ -339,6 +339,6 @@ def test_methods_take_part_in_the_order_in_which_settings_are_given():
 
 
 def test_a_kind_of_setting_without_a_label_is_refused():
-    with pytest.raises(TypeError, match="Expected Nameless to have a label of its own .*; override `label`"):
+    with pytest.raises(TypeError, match=r"Expected Nameless to have a label of its own .*; override `label`"):
         register(type("Nameless", (Setting,), {"name": "Nameless"}))
     assert [Passes] == SETTINGS
