@@ -1,6 +1,7 @@
 """Nodes in a chain of experts that change, by noise level, the experts' weights and which predictions are asked."""
 
 from dataclasses import replace
+from typing import Any
 
 from comfy_api.latest import io
 
@@ -142,25 +143,6 @@ class Passes(io.ComfyNode):
     validate_inputs = classmethod(Validation("experts", check_setting))
 
     @classmethod
-    def execute(
-        cls,
-        experts: Experts,
-        start: float,
-        end: float,
-        sigma_start: float,
-        sigma_end: float,
-        threshold: float,
-        refresh: int,
-        switch: int = 0,
-    ) -> io.NodeOutput:
-        """Set what is left out."""
-        setting = PassesSetting(
-            start=start,
-            end=end,
-            sigma_start=sigma_start,
-            sigma_end=sigma_end,
-            threshold=threshold,
-            refresh=refresh,
-            switch=switch,
-        )
-        return io.NodeOutput(with_setting(experts, setting))
+    def execute(cls, experts: Experts, **chosen: Any) -> io.NodeOutput:
+        """Set what is left out; the inputs are the fields of the setting."""
+        return io.NodeOutput(with_setting(experts, PassesSetting(**chosen)))

@@ -30,7 +30,7 @@ class SamplingOptions:
         sampler: How noise is removed.
         temperature: Factor of the start noise.
         device: Device to sample on.
-        settings: Settings of methods beyond the paper, `Passes` for example.
+        settings: What is chosen beyond the paper, `Passes` for example.
     """
 
     steps: str
@@ -151,7 +151,7 @@ def sampling_options_of(options: argparse.Namespace) -> SamplingOptions:
 
     Raises:
         ValueError: If `--eta` is outside 0…1 or given to another sampler than DDIM, or as `SamplingOptions.check` and
-            the settings of methods.
+            the settings beyond the paper.
         ForeseenError: As `SamplingOptions.check`.
     """
     sampler = SAMPLERS[options.sampler]

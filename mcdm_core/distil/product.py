@@ -28,7 +28,7 @@ class ProductTeacher:
     Args:
         terms: The experts; each of their conditions, nulls and masks has a row for each prompt, or one for all.
         rule: How predictions are combined.
-        settings: Settings of methods beyond the paper.
+        settings: What is chosen beyond the paper.
         autocast: Whether to use bfloat16 for convolutions and matrix products.
     """
 

@@ -114,7 +114,7 @@ def distil_product(
         folder: Folder of the run's state and logs, for one run at a time.
         config: How it learns; None for the defaults.
         rule: How the experts are combined.
-        settings: Settings of methods beyond the paper, `Passes` for example.
+        settings: What is chosen beyond the paper, `Passes` for example.
         unseen: Rows that are never trained on, for a held-out loss of their own.
         resume: Go on from the state in the folder, as if the run had not been interrupted.
 

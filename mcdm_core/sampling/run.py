@@ -73,7 +73,7 @@ def sample_product(
         generator: Source of the noise that the sampler adds.
         callback: See `Callback`.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
-        settings: Settings of methods beyond the paper: `Passes(threshold=0.98, refresh=3)`, say, which skips passes. Or
+        settings: What is chosen beyond the paper: `Passes(threshold=0.98, refresh=3)`, say, which skips passes. Or
             methods themselves: `LiftScores(terms)` scores the samples by the experts, by the run's own passes.
         temperature: Factor of the start noise, in every space; published upsamplers want 0.997.
         **options: Options of the sampler, such as `eta` of DDIM, 0…1.

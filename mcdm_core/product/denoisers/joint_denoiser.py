@@ -44,11 +44,7 @@ class JointDenoiser(UnitedDenoiser):
     """
 
     def __init__(
-        self,
-        terms: Sequence[Term],
-        size: tuple[int, int],
-        rule: Rule = EQ10,
-        settings: Sequence[Setting | Method] = (),
+        self, terms: Sequence[Term], size: tuple[int, int], rule: Rule = EQ10, settings: Sequence[Setting | Method] = ()
     ):
         experts = {term.expert.space: term.expert for term in reversed(terms)}
         order = list(dict.fromkeys(term.expert.space for term in terms))

@@ -30,7 +30,7 @@ class UnitedDenoiser(ABC):
     Args:
         terms: At least one.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
-        settings: Settings of methods beyond the paper (`registry`), or methods themselves, as `LiftScores`; earlier
+        settings: What is chosen beyond the paper (`registry`), or methods themselves, as `LiftScores`; earlier
             predictions stand in for passes only within `running`.
 
     Attributes:
@@ -42,12 +42,7 @@ class UnitedDenoiser(ABC):
 
     _make_plan: MakePlan[Plan]
 
-    def __init__(
-        self,
-        terms: Sequence[Term],
-        rule: Rule = EQ10,
-        settings: Sequence[Setting | Method] = (),
-    ):
+    def __init__(self, terms: Sequence[Term], rule: Rule = EQ10, settings: Sequence[Setting | Method] = ()):
         if not terms:
             raise ValueError("Expected at least one term and got none; add an expert.")
         _check_kinds(rule, settings)
@@ -154,8 +149,7 @@ class UnitedDenoiser(ABC):
                 null_owners=self._null_owners,
                 methods=self.methods,
             )
-            planner = Planner(combination, self._make_plan, self._sigma_at, warn=not self._planners)
-            self._planners[key] = planner
+            self._planners[key] = Planner(combination, self._make_plan, self._sigma_at, warn=not self._planners)
         return self._planners[key]
 
     def _evaluate(

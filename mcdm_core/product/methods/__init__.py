@@ -1,3 +1,3 @@
-"""The methods beyond the paper, the stages by which they take part in a product, and their registry."""
+"""What users can choose beyond the paper, the methods that this switches on, and the stages of methods."""
 
 from . import passes as passes

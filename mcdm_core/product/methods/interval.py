@@ -44,10 +44,7 @@ class GuidanceInterval(Method):
         return True, False
 
     def draft(self, draft: Draft, phase: Hashable) -> Draft:
-        """Unguided weights outside the interval.
-
-        They are shares of the experts' own weights, as masks divide them. What methods before it made of the weights is
-        guidance, and ends here.
+        """Outside the interval, shares of the experts' own weights: what methods before it made of these is guidance.
 
         Raises:
             ValueError: If none is positive.

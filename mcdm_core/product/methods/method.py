@@ -1,4 +1,4 @@
-"""What a method beyond the paper can do to a product: a stage for each thing that it may change, or note.
+"""A setting is what a user chooses; a method takes part in a product by stages, one for each thing that it may change.
 
 Before a network is called, every method tells the planner which experts act, and with which weights. Then each
 evaluation goes through the stages `choose`, `take`, `complete`, `weigh` and `note`, in each through all methods in
@@ -40,7 +40,7 @@ class Draft:
 
 
 class Method:
-    """One method in one product. These stages change nothing; a method overrides those that it needs.
+    """What takes part in one product. These stages change nothing; a method overrides those that it needs.
 
     Noise levels that stages are given as numbers are the run's, in the form of the reference's samples: of a flow in
     ComfyUI 0…1. `evaluation.point.sigma` is that of the same sample in the variance-exploding form; the two must not
@@ -149,7 +149,7 @@ class Methods(tuple[Method, ...]):
 
 @dataclass(frozen=True, kw_only=True)
 class Setting(Span):
-    """What is chosen of a method, for a whole product and the same in every run.
+    """What a user chooses beyond the paper, for a whole product and the same in every run.
 
     Noise levels belong into its span: where a prompt is queued no others are known, and what a setting changes is taken
     to be changed in the whole of it.
@@ -157,7 +157,7 @@ class Setting(Span):
     A subclass overrides `label`, by which messages call its span, and `what` if "remove it" doesn't say what to do.
 
     Attributes:
-        name: Of the method, without spaces.
+        name: Without spaces; its node's id ends in it.
     """
 
     name: ClassVar[str]

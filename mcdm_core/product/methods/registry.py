@@ -1,8 +1,6 @@
-"""The kinds of settings, and the methods beyond the paper that settings switch on.
+"""The kinds of settings: each is registered in a module that `methods/__init__.py` imports, and listed nowhere else."""
 
-A new kind is registered in a module of its own, which `methods/__init__.py` imports. Nothing else lists them.
-"""
-
+import itertools
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -37,12 +35,8 @@ def methods_of(settings: Sequence[Setting | Method], sigma_at: SigmaAt | None = 
         ValueError: If a span is empty, see `Span.window`.
         TypeError: If a setting is of a kind that is not registered here.
     """
-    methods: list[Method] = []
     for setting in settings:
-        if isinstance(setting, Method):
-            methods.append(setting)
-        elif type(setting) in SETTINGS:
-            methods += setting.methods(sigma_at)
-        else:
+        if not isinstance(setting, Method) and type(setting) not in SETTINGS:
             raise TypeError(f"Expected settings of {', '.join(kind.name for kind in SETTINGS)}, and got {setting!r}.")
-    return Methods(methods)
+    of_each = ([each] if isinstance(each, Method) else each.methods(sigma_at) for each in settings)
+    return Methods(itertools.chain.from_iterable(of_each))

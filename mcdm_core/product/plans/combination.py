@@ -1,4 +1,9 @@
-"""A product's experts and how they are combined: from these, and from who acts, follows the plan at a noise level."""
+"""A product's experts and how they are combined: from these, and from who acts, follows the plan at a noise level.
+
+`Planner` finds out the `Moment` and calls a `MakePlan`: `plan_product`, `PlanAcrossSpaces`, or `plan_separately`, which
+calls the first. They take weights from `Combination.draft`, where methods change them, and then its `reliabilities`. At
+last `check_nulls` refuses missing nulls, in words that the host hands over as `Remedies`.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +29,6 @@ from ..rules.rule import Rule
 from ..terms.term_numbers import TermError, TermNumbers
 
 
-@dataclass(frozen=True)
-class Remedies:
-    """What a refusal says of a missing null where the caller alone knows who wants it, and how it is given.
-
-    Attributes:
-        give: What to do about it.
-        read: Why something beside the rule reads a null, and what to do other than give it.
-        wanted: Who wants U whatever the weights sum to, and what to do other than give the null.
-    """
-
-    give: str = "Give its null"
-    read: tuple[str, str] = ("because something beside the product reads it", "or let nothing else read it")
-    wanted: tuple[str, str] = ("U is asked for whatever the weights sum to", "don't ask for U")
-
-
 class Moment(NamedTuple):
     """What the plan at a noise level depends on; levels at which it is the same share their plan.
 
@@ -53,6 +43,21 @@ class Moment(NamedTuple):
     factors: tuple[float, ...]
     phases: tuple[Hashable, ...]
     want_null: bool = False
+
+
+@dataclass(frozen=True)
+class Remedies:
+    """What a refusal says of a missing null where the caller alone knows who wants it, and how it is given.
+
+    Attributes:
+        give: What to do about it.
+        read: Why something beside the rule reads a null, and what to do other than give it.
+        wanted: Who wants U whatever the weights sum to, and what to do other than give the null.
+    """
+
+    give: str = "Give its null"
+    read: tuple[str, str] = ("because something beside the product reads it", "or let nothing else read it")
+    wanted: tuple[str, str] = ("U is asked for whatever the weights sum to", "don't ask for U")
 
 
 @dataclass(frozen=True, kw_only=True)

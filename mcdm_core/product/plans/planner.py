@@ -1,4 +1,8 @@
-"""The plan at every noise level of a run: which experts act there. Each is made once, and checked before the run."""
+"""The plan at every noise level of a run: which experts act there. Each is made once, and checked before the run.
+
+A run begins with `check_run`. In it the host calls `at` and the core `at_any_level`, and `evaluate` counts the rows of
+`plain_at`. Where a prompt is queued that needs no noise level to be judged, `check_always` stands for `check_run`.
+"""
 
 import itertools
 import math

@@ -92,8 +92,5 @@ def with_setting(experts: Experts, setting: Setting) -> Experts:
 
 def settings_of(experts: Experts) -> list[Setting]:
     """The settings for the product of a chain, in their order along it; of each kind the last."""
-    last: dict[type[Setting], Setting] = {}
-    for setting in (setting for expert in experts for setting in expert.settings):
-        last.pop(type(setting), None)  # so that it stands where it was set last
-        last[type(setting)] = setting
-    return [*last.values()]
+    given = [setting for expert in experts for setting in expert.settings]
+    return [setting for count, setting in enumerate(given, 1) if type(setting) not in map(type, given[count:])]

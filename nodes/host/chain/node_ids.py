@@ -1,6 +1,6 @@
 """The ids of this pack's nodes by which others know them.
 
-Schemas take their ids from here. That of a method's node is its prefix and the method's name.
+Schemas take their ids from here. That of a setting's node is the prefix and the setting's name.
 """
 
 from __future__ import annotations
@@ -28,4 +28,4 @@ PRODUCT_MODEL = "MCDM_ProductModel"
 SIGMAS = "MCDM_Sigmas"
 
 SETTING_NODES = {f"{PREFIX}{kind.name}": kind for kind in SETTINGS}
-"""Nodes that set something of a method."""
+"""Nodes that make settings."""

@@ -81,7 +81,7 @@ def check_schedule(node: QueuedNode) -> Fault | None:
 
 
 def check_setting(node: QueuedNode) -> Fault | None:
-    """Whether the setting that a method's node makes can be used: its span, and each of its other numbers."""
+    """Whether the setting that a node makes can be used: its span, and each of its other numbers."""
     kind = SETTING_NODES[node.class_type]
     parts = {each.name: [each.name] for each in fields(kind)}
     for start, end in (("start", "end"), ("sigma_start", "sigma_end")):  # judged together

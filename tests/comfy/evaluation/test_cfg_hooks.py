@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ..support.attachments import alone, clone, null_of, unclamped
+from ..support.cases import PLAIN_PASSES
 from ..support.core_samplers import core_ksampler
-from ..support.methods import PLAIN_PASSES
 
 LARGE = 100.0
 AREA = torch.zeros(1, 32, 32)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 
-from ..support.methods import PLAIN_PASSES
+from ..support.cases import PLAIN_PASSES
 from ..support.server.posts import apply_check, prompt_node, said_of_chain
 
 

@@ -11,8 +11,8 @@ from comfy.latent_formats import ChromaRadiance
 from comfy.model_base import ModelType
 
 from ...support.fewer_passes import Remembering, factor, sample_heun, unguided
+from ..support.cases import PLAIN_PASSES
 from ..support.families.sized_noise import SizedFlow
-from ..support.methods import PLAIN_PASSES
 from ..support.places import around, placed
 
 MEANS, VARIANCES = [-0.8, 0.9, 0.2], [0.3, 0.8, 1.5]

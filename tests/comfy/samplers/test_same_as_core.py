@@ -13,7 +13,7 @@ from mcdm_pack.mcdm_core.product.rules.eq10 import EQ10
 from mcdm_pack.mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_pack.nodes.host.files.conditioning import read_condition
 
-from ..support.methods import PLAIN_PASSES
+from ..support.cases import PLAIN_PASSES
 
 LEVEL = 2 / 255
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from comfy.nested_tensor import NestedTensor
 
-from ..support.methods import USUAL_LOGIC
+from ..support.cases import USUAL_LOGIC
 
 LATENT = torch.zeros(2, 4, 8, 8)
 

@@ -1,6 +1,6 @@
-"""What holds of every method: off it changes no bit, it runs where a product does, and it leaves nothing behind.
+"""What holds of every case: off it changes no bit, it runs where a product does, and it leaves nothing behind.
 
-Each method is a row of `support/methods.py`, and each contract a test. What is a method's alone is in its own file.
+The cases are those of `support/cases.py`, and each contract is a test. What is a case's alone is in its own file.
 """
 
 import logging
@@ -15,16 +15,16 @@ import pytest
 import torch
 from mcdm_pack.nodes.host.chain.node_ids import SETTING_NODES
 
+from ..support.cases import CASES, PLAIN_PASSES, of_kind
 from ..support.core_samplers import core_ksampler
 from ..support.leaks import Living, state_of
-from ..support.methods import METHODS, PLAIN_PASSES, of_kind
 from ..support.oracle.core_guiders import core_guider
 from ..support.server.posts import posted, prompt_node, said_of
 
 GUIDERS = ("MCDM_Guider", "MCDM_OwnNullGuider")
 OF_CHAINS = of_kind(makes="experts")
-OF_PRODUCTS = [name for name, method in METHODS.items() if method.sampler_name]
-OFF = [(name, what) for name, method in METHODS.items() for what in method.off]
+OF_PRODUCTS = [name for name, case in CASES.items() if case.sampler_name]
+OFF = [(name, what) for name, case in CASES.items() for what in case.off]
 
 
 @pytest.fixture
@@ -34,12 +34,12 @@ def experts(load, chain):
 
 @pytest.fixture
 def run(guide, node):
-    """Sample two pictures with a method, or with what is given in its place."""
+    """Sample two pictures in a case, or with what is given in its place."""
 
     def sample(name, experts=None, kind="MCDM_Guider", sampler="euler", guider=None, **more):
-        method = METHODS[name]
-        guider = guider or method.guider(node, experts, kind)
-        return guide(guider=guider, sampler=method.sampler(node, sampler), **{"batch": 2, **more})
+        case = CASES[name]
+        guider = guider or case.guider(node, experts, kind)
+        return guide(guider=guider, sampler=case.sampler(node, sampler), **{"batch": 2, **more})
 
     return sample
 
@@ -67,16 +67,16 @@ def watched(passes, caplog):
 @pytest.mark.parametrize(
     ("name", "off"),
     [
-        *((name, off) for name, off in OFF if METHODS[name].makes != "sampler"),
+        *((name, off) for name, off in OFF if CASES[name].makes != "sampler"),
         *((name, None) for name in of_kind(acts_alone=False)),
     ],
 )
 def test_off_is_cores_ksampler_to_the_bit(load, chain, node, sample, name, off, sampler):
-    """And so is an expert alone, whether off or not, where a method is about several."""
-    method, expert = METHODS[name], load("linear")
-    changed = method.off[off] if off else {}
-    scores = {**method.inputs, **changed} if method.makes == "guider" else {}
-    experts = method.chain(node, chain((expert, {"weight": 2.5})), **changed)
+    """And so is an expert alone, whether off or not, where a case is about several."""
+    case, expert = CASES[name], load("linear")
+    changed = case.off[off] if off else {}
+    scores = {**case.inputs, **changed} if case.makes == "guider" else {}
+    experts = case.chain(node, chain((expert, {"weight": 2.5})), **changed)
     assert torch.equal(
         sample(experts, None, sampler, steps=4, **scores), core_ksampler(expert.model, expert, 2.5, sampler)
     )
@@ -89,12 +89,12 @@ def test_off_is_cores_ksampler_to_the_bit(load, chain, node, sample, name, off, 
 def test_off_is_the_plain_product_to_the_bit_and_asks_no_more(
     load, chain, node, guide, passes, watched, name, off, kind, sampler
 ):
-    method = METHODS[name]
-    changed = method.off[off]
+    case = CASES[name]
+    changed = case.off[off]
     experts = chain(passes.watch(load("hair")), passes.watch(load("linear")))
     plain, (asked, _) = watched(lambda: guide(experts, sampler, kind=kind))
-    given = {"guider": method.guider(node, experts, kind, **changed)}
-    given["sampler"] = method.sampler(node, sampler, **changed)
+    given = {"guider": case.guider(node, experts, kind, **changed)}
+    given["sampler"] = case.sampler(node, sampler, **changed)
     found, (asked_off, _) = watched(lambda: guide(**given))
     assert torch.equal(found, plain)
     assert asked_off == asked > 0
@@ -108,18 +108,18 @@ def test_on_it_has_a_say(experts, run, name):
 
 
 @pytest.mark.one_of(2)
-@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].node_id in SETTING_NODES])
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].node_id in SETTING_NODES])
 def test_what_was_said_last_along_the_chain_counts(load, chain, node, guide, name):
-    method, hair, skin = METHODS[name], load("hair"), load("skin")
-    off = next(iter(method.off.values()))
-    both, within = chain(hair, skin), chain(skin, onto=method.chain(node, chain(hair)))
-    assert torch.equal(guide(within), guide(method.chain(node, both)))
-    assert torch.equal(guide(method.chain(node, within, **off)), guide(both))
+    case, hair, skin = CASES[name], load("hair"), load("skin")
+    off = next(iter(case.off.values()))
+    both, within = chain(hair, skin), chain(skin, onto=case.chain(node, chain(hair)))
+    assert torch.equal(guide(within), guide(case.chain(node, both)))
+    assert torch.equal(guide(case.chain(node, within, **off)), guide(both))
 
 
-def test_methods_that_settings_switch_on_are_in_the_table():
-    lacking = SETTING_NODES.keys() - {method.node_id for method in METHODS.values()}
-    assert not lacking, "a method's node joins METHODS in support/methods.py"
+def test_all_settings_are_in_the_table():
+    lacking = SETTING_NODES.keys() - {case.node_id for case in CASES.values()}
+    assert not lacking, "a setting's node joins CASES in support/cases.py"
 
 
 # Where a product is sampled otherwise
@@ -129,7 +129,7 @@ def test_methods_that_settings_switch_on_are_in_the_table():
 @pytest.mark.parametrize("name", [*OF_CHAINS, *of_kind(makes="sampler")])
 def test_a_product_as_a_model_does_the_same(load, chain, node, product, run, passes, watched, name):
     hair, skin = passes.watch(load("hair")), (passes.watch(load("skin")), {"weight": 2.0})
-    guider = core_guider(hair, 1.5, product(hair, METHODS[name].chain(node, chain(skin))))
+    guider = core_guider(hair, 1.5, product(hair, CASES[name].chain(node, chain(skin))))
     expected, asked = watched(lambda: run(name, chain((hair, {"weight": 1.5}), skin)))
     found, asked_as_a_model = watched(lambda: run(name, guider=guider))
     assert torch.equal(found, expected)
@@ -139,7 +139,7 @@ def test_a_product_as_a_model_does_the_same(load, chain, node, product, run, pas
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("name", OF_CHAINS)
 def test_a_sweep_does_the_same(load, chain, node, sample, sweep, passes, watched, name):
-    experts = METHODS[name].chain(node, chain(passes.watch(load("hair")), passes.watch(load("skin"))))
+    experts = CASES[name].chain(node, chain(passes.watch(load("hair")), passes.watch(load("skin"))))
     latent = {"samples": torch.zeros(1, 3, 32, 32)}
     expected, asked = watched(lambda: sample(experts, latent, steps=6))
     (swept, _), asked_by_cells = watched(lambda: sweep(experts, load("hair").vae, values="0.5", seeds=1, steps=6))
@@ -156,9 +156,9 @@ def test_a_sweep_does_the_same(load, chain, node, sample, sweep, passes, watched
     ],
 )
 def test_inspect_samples_the_same_and_shows_it(load, experts, node, name, sampler):
-    method, plain = METHODS[name], experts()
-    chained = method.chain(node, plain)
-    given = {"noise": custom.Noise_RandomNoise(3), "sampler": method.sampler(node, sampler)}
+    case, plain = CASES[name], experts()
+    chained = case.chain(node, plain)
+    given = {"noise": custom.Noise_RandomNoise(3), "sampler": case.sampler(node, sampler)}
     given |= {"sigmas": torch.tensor([20.0, 3.0, 1.0, 0.5, 0.0])}
     masked = {"samples": torch.full((3, 3, 32, 32), 0.25), "noise_mask": torch.eye(32)[None]}
     given |= {"latent_image": masked}
@@ -166,14 +166,14 @@ def test_inspect_samples_the_same_and_shows_it(load, experts, node, name, sample
     shown = {"vae": load("hair").vae, "steps_shown": "2"}
     latent, grid, plot = node("MCDM_Inspect", experts=chained, **shown, **given)
     assert torch.equal(latent["samples"], expected["samples"])
-    given["sampler"] = METHODS["product"].sampler(node)
+    given["sampler"] = CASES["product"].sampler(node)
     _, plain_grid, plain_plot = node("MCDM_Inspect", experts=plain, **shown, **given)
-    assert plot.shape[1] / plain_plot.shape[1] == method.panels / 2
+    assert plot.shape[1] / plain_plot.shape[1] == case.panels / 2
     assert grid.shape == plain_grid.shape
 
 
 @pytest.mark.one_of(4)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CASES)
 def test_steps_are_reported_once_each(experts, run, every_step, name):
     seen = []
     run(name, experts(), sampler="heun", callback=lambda step, x0, x, total: seen.append((step, total)))
@@ -181,7 +181,7 @@ def test_steps_are_reported_once_each(experts, run, every_step, name):
 
 
 @pytest.mark.one_of(4)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CASES)
 def test_a_noise_mask_keeps_the_rest_and_limits_what_counts(experts, run, host, monkeypatch, name):
     areas = []
 
@@ -209,11 +209,11 @@ def test_a_noise_mask_keeps_the_rest_and_limits_what_counts(experts, run, host, 
 
 @pytest.mark.one_of(12)
 @pytest.mark.parametrize("kind", GUIDERS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CASES)
 def test_a_seed_gives_one_batch(load, chain, run, node, name, kind):
     weights = {"hair": 1.5, "skin": 2.0, "linear": -0.5}
     experts = chain(*((load(expert), {"weight": weight}) for expert, weight in weights.items()))
-    guider = METHODS[name].guider(node, experts, kind)
+    guider = CASES[name].guider(node, experts, kind)
     first = run(name, guider=guider)
     assert first.isfinite().all()
     assert torch.equal(run(name, guider=guider), first)
@@ -240,7 +240,7 @@ def cancelled(guider, number):
 
 @pytest.mark.one_of(24)
 @pytest.mark.parametrize("number", range(4))
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CASES)
 def test_a_cancelled_run_leaves_nothing_behind(load, chain, node, run, guide, name, number):
     """In the guider, which samples the same afterwards, and in the MODELs, which do alone."""
     loaded = [load("hair"), load("skin")]
@@ -248,7 +248,7 @@ def test_a_cancelled_run_leaves_nothing_behind(load, chain, node, run, guide, na
     def alone():
         return torch.cat([core_ksampler(expert.model, expert, 2.0) for expert in loaded])
 
-    guider = METHODS[name].guider(node, chain(*loaded))
+    guider = CASES[name].guider(node, chain(*loaded))
     before, plain, apart = run(name, guider=guider), guide(guider=guider), alone()
     attributes, state = set(vars(guider)), state_of(*(expert.model for expert in loaded))
     with cancelled(guider, number):
@@ -258,13 +258,13 @@ def test_a_cancelled_run_leaves_nothing_behind(load, chain, node, run, guide, na
     assert torch.equal(alone(), apart)
     assert state_of(*(expert.model for expert in loaded)) == state
     assert torch.equal(run(name, guider=guider), before)
-    assert torch.equal(guide(guider=guider), plain)  # without the method's sampler
+    assert torch.equal(guide(guider=guider), plain)  # without the case's sampler
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CASES)
 def test_50_runs_of_one_guider_are_the_same_and_leave_nothing(load, chain, run, node, passes, watched, name):
-    guider = METHODS[name].guider(node, chain(passes.watch(load("hair")), passes.watch(load("skin"))))
+    guider = CASES[name].guider(node, chain(passes.watch(load("hair")), passes.watch(load("skin"))))
 
     def sampled():
         return watched(lambda: run(name, guider=guider, sigmas=(20.0, 1.0, 0.0)))
@@ -284,26 +284,26 @@ def test_50_runs_of_one_guider_are_the_same_and_leave_nothing(load, chain, run, 
 # What is refused
 
 
-REFUSED = [(name, changed, said) for name, method in METHODS.items() for changed, said in method.refused]
+REFUSED = [(name, changed, said) for name, case in CASES.items() for changed, said in case.refused]
 
 
 @pytest.mark.parametrize(("name", "changed", "said"), REFUSED)
 def test_settings_are_refused_at_post_as_they_are_in_a_run(host, node, experts, name, changed, said):
-    method = METHODS[name]
-    refusal = said_of(host, node, method.node_id, **method.posted(**changed))
+    case = CASES[name]
+    refusal = said_of(host, node, case.node_id, **case.posted(**changed))
     assert re.match(r"(\w+: )?Expected ", refusal)
     are_finite = all(not isinstance(value, float) or math.isfinite(value) for value in changed.values())
     assert (said if are_finite else "Expected a number for ") in refusal
     with pytest.raises(ValueError, match="Expected ") as error:
-        _ = method.chain(node, experts(), **changed), method.sampler(node, **changed)
+        _ = case.chain(node, experts(), **changed), case.sampler(node, **changed)
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].makes != "guider"])
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].makes != "guider"])
 def test_settings_that_can_be_used_are_taken_at_post(host, node, name):
-    method = METHODS[name]
-    for changed in ({}, *method.off.values()):
-        assert said_of(host, node, method.node_id, **method.posted(**changed)) is True
+    case = CASES[name]
+    for changed in ({}, *case.off.values()):
+        assert said_of(host, node, case.node_id, **case.posted(**changed)) is True
 
 
 @pytest.mark.parametrize("name", OF_PRODUCTS)
@@ -363,9 +363,9 @@ def test_experts_in_turns_are_refused_at_post_by_what_chooses_between_them(host,
 
 
 def sampler_said(host, node, name, **nodes):
-    method = METHODS[name]
+    case = CASES[name]
     prompt = {
-        "sampler": prompt_node(method.node_id, **method.inputs),
+        "sampler": prompt_node(case.node_id, **case.inputs),
         "load": prompt_node("CheckpointLoaderSimple", ckpt_name="a"),
     }
     return posted(host, node, {**prompt, **nodes}, "sampler")

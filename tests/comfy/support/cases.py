@@ -1,4 +1,4 @@
-"""The table of methods that change how a chain of experts is sampled, with the facts that their contracts need."""
+"""The table of cases: what changes how a chain of experts is sampled, with the facts that contracts need."""
 
 import math
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ USUAL_LOGIC = {"operation": "and", "sharpness": 0.01, "prior": 0.3, "largest": 0
 
 
 @dataclass(frozen=True)
-class Method:
-    """How a user connects a method.
+class Case:
+    """How a user connects what changes the sampling.
 
     Attributes:
         node_id: Id of its node.
         makes: The node's output: `experts`, a chain; `sampler`; or `guider`.
         inputs: Inputs with which it acts on two experts: all but the input of the same kind as the output.
-        off: Changes of the inputs that switch the method off, by their names.
+        off: Changes of the inputs that switch it off, by their names.
         acts_alone: Whether it changes the samples of a single expert.
         sampler_name: Name of its sampler, if that takes only products.
         panels: Number of plots that Inspect Product draws.
@@ -42,12 +42,12 @@ class Method:
         return self._made(node, changed, experts=experts) if self.makes == "experts" else experts
 
     def guider(self, node, experts, kind="MCDM_Guider", **changed):
-        """A guider of this kind for experts with the method."""
+        """A guider of this kind for experts in this case."""
         given = {**self.inputs, **changed} if self.makes == "guider" else {}
         return node(kind, experts=self.chain(node, experts, **changed), **given)[0]
 
     def sampler(self, node, name="euler", **changed):
-        """The method's own SAMPLER, else ComfyUI's of this name."""
+        """The case's own SAMPLER, else ComfyUI's of this name."""
         if self.makes != "sampler":
             return comfy.samplers.sampler_object(name)
         return self._made(node, changed)
@@ -61,7 +61,7 @@ class Method:
         return node(self.node_id, **taken, **{**self.inputs, **changed})[0]
 
 
-FEWER_PASSES = Method(
+FEWER_PASSES = Case(
     "MCDM_Passes",
     "experts",
     {**PLAIN_PASSES, "threshold": -1.0, "refresh": 3},
@@ -89,10 +89,10 @@ LOGIC_REFUSED = (
     ({"largest": -1.0}, "excluded experts count, to be 0 or more and got -1"),
 )
 
-METHODS = {
-    "product": Method("MCDM_Guider", "guider"),
-    "scores": Method("MCDM_Guider", "guider", {"scores": True}, {"off": {"scores": False}, "on": {}}),
-    "expert schedule": Method(
+CASES = {
+    "product": Case("MCDM_Guider", "guider"),
+    "scores": Case("MCDM_Guider", "guider", {"scores": True}, {"off": {"scores": False}, "on": {}}),
+    "expert schedule": Case(
         "MCDM_Schedule",
         "experts",
         {"sigma_start": 0.0, "sigma_end": 0.0, "weight_curve": "0: 0.5, 0.5: 1.5, 1: 1"},
@@ -108,7 +108,7 @@ METHODS = {
         ),
     ),
     "fewer passes": FEWER_PASSES,
-    "turns": Method(
+    "turns": Case(
         "MCDM_Passes",
         "experts",
         {**PLAIN_PASSES, "switch": 1},
@@ -116,10 +116,10 @@ METHODS = {
         acts_alone=False,
         panels=3,
     ),
-    "logic": Method("MCDM_Logic", "sampler", USUAL_LOGIC, sampler_name="comfy_logic", refused=LOGIC_REFUSED),
+    "logic": Case("MCDM_Logic", "sampler", USUAL_LOGIC, sampler_name="comfy_logic", refused=LOGIC_REFUSED),
 }
 
 
 def of_kind(**facts):
-    """Names of the methods with these attributes, such as `makes="experts"` or `acts_alone=False`."""
-    return [name for name, of in METHODS.items() if all(getattr(of, key) == value for key, value in facts.items())]
+    """Names of the cases with these attributes, such as `makes="experts"` or `acts_alone=False`."""
+    return [name for name, of in CASES.items() if all(getattr(of, key) == value for key, value in facts.items())]
