@@ -32,7 +32,7 @@ from ..spaces.joint_sample import Drawn, JointState, drawn_of
 from ..spaces.refusals import OF_SCORES, check_noise, check_one_space, in_spaces
 from ..spaces.run_spaces import RunSpaces
 from .models import ModelsOfRun
-from .planning import PlanOfRun, planner_of
+from .planning import PlansOfRun, planner_of
 from .prepared import RunInputs
 from .refusals import check_packed, checked_spaces, warn_of_idle_conditions, warn_of_idle_hooks
 from .scores import scores_of_run, with_scores
@@ -47,12 +47,12 @@ class ProductGuider(comfy.samplers.CFGGuider):
     beside it. With one expert the result is CFGGuider's at cfg = w, bit for bit. A run leaves nothing behind, so the
     object can be sampled again.
 
-    ComfyUI's SamplerCustomAdvanced calls `sample`, and that the rest. `models`, `plan` and `product` exist from the
+    ComfyUI's SamplerCustomAdvanced calls `sample`, and that the rest. `models`, `plans` and `product` exist from the
     phase that makes them to the end of the run:
 
     1. `sample` has `running` check the experts and make `models`;
     2. `outer_sample` loads them, where CFGGuider loads its one model;
-    3. `inner_sample` makes `plan`, and processes the experts' conditioning;
+    3. `inner_sample` makes `plans`, and processes the experts' conditioning;
     4. `_begin_product`, around the sampler, makes `product`, whose `predict` each `predict_noise` calls; of
        several latent spaces the sampler is in a `JointSampler`, whose `JointGuider` calls it with the reference's part.
 
@@ -66,7 +66,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         experts: The same with the MODELs that are run, where hooks or network copies need others.
         rule: How predictions are combined.
         models: The MODELs, within `running`.
-        plan: What is planned for the run, within `inner_sample`.
+        plans: The plans at its noise levels, within `inner_sample`.
         product: The product, while the sampler runs.
 
     Raises:
@@ -75,7 +75,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
 
     rule: Rule = EQ10
     models: ModelsOfRun
-    plan: PlanOfRun
+    plans: PlansOfRun
     product: ProductOfRun
     conds: Conds  # CFGGuider's own
     _drawn: Drawn  # what the start noise was made of, known by the tensor that comes in
@@ -178,27 +178,27 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """As CFGGuider's, which processes the reference's conditioning; the others' is processed here."""
         models = self.models
         inputs = RunInputs(noise, latent_image, denoise_mask, sigmas, seed, kwargs.get("latent_shapes"))
-        plan = self.plan = self._plan_run(inputs, device)
-        sampler = plan.sampler_around(sampler, self.model_patcher)
+        plans = self.plans = self._plan_run(inputs, device)
+        sampler = plans.sampler_around(sampler, self.model_patcher)
         scores = LiftScores(self.experts) if self.scores else None
         try:
-            plan.planner.methods.begin(levels_of(sigmas), [0] if null_is_read(self.experts) else [])
+            plans.planner.methods.begin(levels_of(sigmas), [0] if null_is_read(self.experts) else [])
             models.announce(partial(self.levels_met_by, sigmas=sigmas))
-            processed = models.process(self.conds, plan.state, inputs)
+            processed = models.process(self.conds, plans.state, inputs)
             self.conds = conds_of(self.conds, 0)
             if models.workers is not None:
-                models.workers.begin(inputs, plan.form_of)
+                models.workers.begin(inputs, plans.form_of)
             models.shared.activate(self.model_patcher)
             rest = (callback, disable_pbar, seed, *args)
             with self._wrapper(WrappersMP.SAMPLER_SAMPLE, partial(self._begin_product, processed, scores)):
                 made = super().inner_sample(noise, latent_image, device, sampler, sigmas, denoise_mask, *rest, **kwargs)
-            plan.planner.methods.end()
+            plans.planner.methods.end()
             if scores is not None:
                 self._scores = scores_of_run(scores, self.inner_model.process_latent_in(made), sigmas)
             return made
         finally:
             models.shared.restore()  # before CFGGuider cleans up after the reference expert
-            plan.planner.methods.forget()
+            plans.planner.methods.forget()
 
     def levels_met_by(self, patcher: ModelPatcher, sigmas: Tensor) -> Tensor:
         """Noise levels of the run as a MODEL meets them.
@@ -207,7 +207,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             patcher: The MODEL.
             sigmas: The levels in the reference's form, shape (S + 1,).
         """
-        reference, own = map(self.plan.form_of, (self.model_patcher, patcher))
+        reference, own = map(self.plans.form_of, (self.model_patcher, patcher))
         return align_levels(sigmas, reference, own, self.models.spaces.kappa_of(patcher))
 
     def predict_noise(
@@ -223,7 +223,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             check_one_space(in_spaces(self.experts), *OF_SCORES)
         return spaces
 
-    def _plan_run(self, inputs: RunInputs, device: Any) -> PlanOfRun:
+    def _plan_run(self, inputs: RunInputs, device: Any) -> PlansOfRun:
         """Plan the run; asks no network of an expert."""
         spaces, noise, latent = self.models.spaces, inputs.noise, inputs.latent_image
         planner = planner_of(self.experts, self.rule, noise, inputs.shapes, device, inputs.sigmas, spaces)
@@ -233,7 +233,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             check_noise(noise, inputs.sigmas)
             latent = self.inner_model.process_latent_in(latent) if latent.any() else latent
             noise, latent = without_time_axis(noise), without_time_axis(latent).to(noise)
-        return PlanOfRun(planner, form_in_run, inputs.shapes, JointState(spaces, self._drawn, noise, latent))
+        return PlansOfRun(planner, form_in_run, inputs.shapes, JointState(spaces, self._drawn, noise, latent))
 
     def _begin_product(
         self,
@@ -244,13 +244,13 @@ class ProductGuider(comfy.samplers.CFGGuider):
         **kwargs: Any,
     ) -> Tensor:
         """Wrapper around the sampler: CFGGuider has processed the reference's conditioning by then."""
-        models, plan, conds = self.models, self.plan, [self.conds, *processed]
-        if len(plan.shapes) > 1:
+        models, plans, conds = self.models, self.plans, [self.conds, *processed]
+        if len(plans.shapes) > 1:
             check_packed(self.experts, conds)
         options = {other.patcher: other.model_options for other in models.others}
         networks = NetworksOfRun(self.experts, conds, options, models.shared, models.devices)
-        methods = plan.planner.methods if scores is None else Methods([*plan.planner.methods, scores])
-        self.product = ProductOfRun(networks, plan.form_of, plan.state, plan.planner, methods, models.workers)
+        methods = plans.planner.methods if scores is None else Methods([*plans.planner.methods, scores])
+        self.product = ProductOfRun(networks, plans.form_of, plans.state, plans.planner, methods, models.workers)
         if self.observer is not None:
             self.product.observers.append(self.observer)
         return run_sampler(*args, **kwargs)

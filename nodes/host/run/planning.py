@@ -27,11 +27,11 @@ from ..spaces.run_spaces import RunSpaces
 
 
 @dataclass(frozen=True)
-class PlanOfRun:
-    """What is planned for a run.
+class PlansOfRun:
+    """The plans of a run, and what they are made for; `planner.at` gives the one at a noise level.
 
     Attributes:
-        planner: The plans at all noise levels, see `planner_of`.
+        planner: Makes and keeps them, see `planner_of`.
         form_of: Gives the forms of the MODELs' samples.
         shapes: The shapes of the parts of the latent; most have one part.
         state: The state of the run, in the latent spaces of its experts.
