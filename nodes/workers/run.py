@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...mcdm_core.product.evaluation.forms import align_levels
-from ..host.chain.expert_chain import ExpertInput, Experts
+from ..host.chain.expert_chain import Experts, WiredTerm
 from ..host.evaluation.model_forms import FormOf
 from ..host.evaluation.requests import ModelPoint, Request
 from ..host.run.prepared import RunInputs
@@ -157,7 +157,7 @@ class WorkersOfRun:
 
 
 @dataclass(frozen=True, eq=False)
-class RemoteExpert(ExpertInput):
+class RemoteExpert(WiredTerm):
     """One expert of a product whose network, condition and null are on a worker.
 
     Attributes:

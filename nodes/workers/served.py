@@ -10,7 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..host.chain.attachments import SAMPLER_WIDE, hooks_on_guidance, wrappers_of
-from ..host.chain.expert_chain import ExpertInput, Experts
+from ..host.chain.expert_chain import Experts, WiredTerm
 from ..host.chain.pairs import pairs_of
 from ..host.evaluation.requests import NEGATIVE, POSITIVE, Request
 from ..host.files.expert_model import clamp_pixels, implicit_null
@@ -135,7 +135,7 @@ def _chain(setup: dict[str, Any], made: Sequence[Made]) -> Experts:
         weight = 0.0 if condition is None else 1.0 / guiding
         reliability = 0.0 if null is None else 1.0
         chain.append(
-            ExpertInput(
+            WiredTerm(
                 each["model"], condition, null, weight=weight, reliability=reliability, place=int(expert["place"])
             )
         )

@@ -22,7 +22,7 @@ from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrapper
 from torch import Tensor, equal
 
 from ....mcdm_core.product.plans.combination import Remedies
-from .expert_chain import Conds, ExpertInput, Experts
+from .expert_chain import Conds, Experts, WiredTerm
 
 logger = logging.getLogger(__name__)
 
@@ -169,12 +169,12 @@ def hooks_on_guidance(patcher: ModelPatcher) -> dict[str, list[Callable]]:
     return {kind: hook if isinstance(hook, list) else [hook] for kind, hook in given.items() if hook}
 
 
-def has_hooks(expert: ExpertInput) -> bool:
+def has_hooks(expert: WiredTerm) -> bool:
     """Whether an expert's conditioning has hooks, which change its MODEL when it is prepared."""
     return len(_hooks(expert)) > 0
 
 
-def hooks_of_all_passes(expert: ExpertInput) -> frozenset[comfy.hooks.Hook]:
+def hooks_of_all_passes(expert: WiredTerm) -> frozenset[comfy.hooks.Hook]:
     """Hooks in an expert's conditioning that ComfyUI attaches to the MODEL, for all its passes."""
     patching = _hooks(expert).get_type(comfy.hooks.EnumHookType.TransformerOptions)
     return frozenset(hook for hook in patching if hook.hook_scope == comfy.hooks.EnumHookScope.AllConditioning)
@@ -217,7 +217,7 @@ def delegate_hooked(experts: Experts) -> Experts:
     return tuple(replace(expert, model=delegates.get(expert.model, expert.model)) for expert in experts)
 
 
-def _delegate(expert: ExpertInput, sibling: ModelPatcher | None) -> ModelPatcher:
+def _delegate(expert: WiredTerm, sibling: ModelPatcher | None) -> ModelPatcher:
     patcher = expert.model
     if sibling is not None:
         return patcher.clone(disable_dynamic=True, model_override=sibling.get_clone_model_override())
@@ -248,7 +248,7 @@ def copy_hook_keyframes(conds: Conds) -> None:
         entry["hooks"] = groups[id(shared)]
 
 
-def _hooks(expert: ExpertInput) -> comfy.hooks.HookGroup:
+def _hooks(expert: WiredTerm) -> comfy.hooks.HookGroup:
     group = comfy.hooks.HookGroup()
     for conditioning in expert.conditionings.values():
         comfy.sampler_helpers.get_hooks_from_cond([values for _, values in conditioning], group)

@@ -64,7 +64,7 @@ def name_of(title: str, untitled: str = "this expert") -> Name:
 
 @dataclass(frozen=True, kw_only=True)
 class QueuedTerm(TermNumbers):
-    """An expert's numbers in a product, in the place of a run's `ExpertInput`.
+    """The numbers of a `WiredTerm`, in the core of a `Term`, as far as a queued prompt shows them.
 
     Attributes:
         name: What messages call the expert.

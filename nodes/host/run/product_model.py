@@ -13,7 +13,7 @@ from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
 from ..chain.attachments import has_hooks, hooks_of_all_passes
-from ..chain.expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
+from ..chain.expert_chain import PRODUCT_KEY, Conditioning, Experts, WiredTerm
 from ..evaluation.requests import NEGATIVE, POSITIVE
 from ..files.expert_model import implicit_null
 from .guider import ProductGuider
@@ -28,7 +28,7 @@ _OWN_INPUTS = ("model", "reliability", "vae")
 _TAKES_A_GUIDER = {"SharkGuider": "SharkOptions GuiderInput, which goes to the options of ClownsharKSampler"}
 
 
-def product_model(reference: ExpertInput, experts: Experts) -> ModelPatcher:
+def product_model(reference: WiredTerm, experts: Experts) -> ModelPatcher:
     """Make a MODEL that is sampled as the product of itself and other experts.
 
     Args:
@@ -58,7 +58,7 @@ class _Takeover:
     """
 
     made: Callable[[], ModelPatcher | None]
-    given: ExpertInput
+    given: WiredTerm
     experts: Experts
 
     def __call__(
@@ -84,7 +84,7 @@ class _Takeover:
         following = (replace(expert, place=expert.place + 1) for expert in self.experts)
         return reference, *(self._on_reference(expert, reference) for expert in following)
 
-    def _on_reference(self, expert: ExpertInput, reference: ExpertInput) -> ExpertInput:
+    def _on_reference(self, expert: WiredTerm, reference: WiredTerm) -> WiredTerm:
         """The expert, on the reference's MODEL if both have the same, so that the two run in one batch.
 
         Experts with hooks keep theirs: hooks have to be registered with a MODEL before this wrapper is called.

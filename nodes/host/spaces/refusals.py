@@ -11,7 +11,7 @@ from torch import Tensor
 from ....mcdm_core.diffusion.schedule import levels_of
 from ....mcdm_core.product.plans.joint import check_falling
 from ....mcdm_core.product.terms.term_numbers import TermError
-from ..chain.expert_chain import ExpertInput, Experts
+from ..chain.expert_chain import Experts, WiredTerm
 from ..files.expert_model import ExpertModel
 from .run_spaces import RunSpaces, format_of, space_indices, space_name
 
@@ -227,7 +227,7 @@ def _check_pictures(experts: Experts, latent_image: Tensor, beside: Sequence[Ten
         )
 
 
-def _check_vae(index: int, expert: ExpertInput) -> None:
+def _check_vae(index: int, expert: WiredTerm) -> None:
     vae, latent_format = expert.vae, format_of(expert.model)
     if vae is None:
         return

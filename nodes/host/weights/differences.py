@@ -14,7 +14,7 @@ from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor, nn
 
 from ..chain.attachments import CFG_HOOKS, PREDICTING, wrappers_of
-from ..chain.expert_chain import PRODUCT_KEY, ExpertInput
+from ..chain.expert_chain import PRODUCT_KEY, WiredTerm
 from ..comfyui.devices import with_index
 
 _GUIDING = (*CFG_HOOKS, "disable_cfg1_optimization")
@@ -148,7 +148,7 @@ def alike(first: Any, second: Any) -> bool:
     return isinstance(first, (bool, int, float, str)) and type(first) is type(second) and first == second
 
 
-def controlnets_of(expert: ExpertInput) -> Iterator[tuple[str, ControlBase]]:
+def controlnets_of(expert: WiredTerm) -> Iterator[tuple[str, ControlBase]]:
     """The ControlNets of an expert's CONDITIONINGs, with those that they are chained to; each with the input's name."""
     for role, conditioning in expert.conditionings.items():
         for _, values in conditioning:
