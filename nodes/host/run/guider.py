@@ -24,13 +24,14 @@ from ..chain.attachments import delegate_hooked, null_is_read, separate_hooked, 
 from ..chain.expert_chain import Conds, Experts
 from ..comfyui.latents import pack, parts_of, without_time_axis
 from ..comfyui.page import refusals_at_experts
+from ..comfyui.start_noise import Drawn, drawn_of
 from ..evaluation.model_forms import form_of
 from ..evaluation.networks import NetworksOfRun
 from ..evaluation.product import ProductOfRun
 from ..evaluation.requests import Observer, conditionings_on, conds_of
-from ..spaces.joint_sample import Drawn, JointState, drawn_of
 from ..spaces.refusals import OF_SCORES, check_noise, check_one_space, in_spaces
 from ..spaces.run_spaces import RunSpaces
+from ..spaces.run_state import RunState
 from .models import ModelsOfRun
 from .planning import PlansOfRun, planner_of
 from .prepared import RunInputs
@@ -233,7 +234,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             check_noise(noise, inputs.sigmas)
             latent = self.inner_model.process_latent_in(latent) if latent.any() else latent
             noise, latent = without_time_axis(noise), without_time_axis(latent).to(noise)
-        return PlansOfRun(planner, form_in_run, inputs.shapes, JointState(spaces, self._drawn, noise, latent))
+        return PlansOfRun(planner, form_in_run, inputs.shapes, RunState(spaces, self._drawn, noise, latent))
 
     def _begin_product(
         self,

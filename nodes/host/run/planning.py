@@ -21,9 +21,10 @@ from ..chain.attachments import REMEDIES, null_is_read
 from ..chain.expert_chain import Experts, settings_of
 from ..comfyui.latents import mask_like
 from ..evaluation.model_forms import FormOf, form_of, is_flow, on_host, starts_from_pictures
-from ..spaces.joint_sample import JointSampler, JointState
+from ..spaces.joint_sample import JointSampler
 from ..spaces.refusals import check_sampler
 from ..spaces.run_spaces import RunSpaces
+from ..spaces.run_state import RunState
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class PlansOfRun:
     planner: Planner[Plan]
     form_of: FormOf
     shapes: Sequence[Sequence[int]]
-    state: JointState
+    state: RunState
 
     def sampler_around(self, sampler: Any, reference: ModelPatcher) -> Any:
         """The SAMPLER of the run: of one latent space the given one, of several one that steps them all by it.
