@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..host.chain.attachments import SAMPLER_WIDE, hooks_on_guidance, wrappers_of
 from ..host.chain.expert_chain import Experts, WiredTerm
-from ..host.chain.pairs import pairs_of
+from ..host.evaluation.pairs import pairs_of
 from ..host.evaluation.requests import NEGATIVE, POSITIVE, Request
 from ..host.files.expert_model import clamp_pixels, implicit_null
 from ..host.run.guider import ProductGuider

@@ -21,7 +21,6 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
 from torch import Tensor, equal
 
-from ....mcdm_core.product.plans.combination import Remedies
 from .expert_chain import Conds, Experts, WiredTerm
 
 logger = logging.getLogger(__name__)
@@ -31,15 +30,6 @@ PREDICTING = (WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL, WrappersMP.DIF
 
 CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
 """Options of a MODEL that hold hooks on guidance."""
-REMEDIES = Remedies(
-    "Connect negative",
-    ("because a node that changed the guidance of its MODEL asks for it", "or remove that node"),
-    (
-        "the sampler or a node asks for the negative whatever the weights sum to, as CFG++ samplers do",
-        "choose another sampler",
-    ),
-)
-"""How a null is given in a graph, and who may want one."""
 
 SAMPLER_WIDE = (WrappersMP.PREDICT_NOISE, WrappersMP.SAMPLER_SAMPLE)
 """Wrappers of these kinds run around the prediction of the whole product, or around the sampler."""

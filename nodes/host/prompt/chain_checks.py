@@ -20,8 +20,8 @@ from ....mcdm_core.product.terms.span import Span
 from ....mcdm_core.product.terms.term_numbers import TermError
 from ....mcdm_core.sampling.sweep import Sweep, Varied
 from ....mcdm_core.sampling.sweep_texts import parse_factors, parse_values, read_sweep, seeds_from
-from ..chain.attachments import REMEDIES
 from ..chain.node_ids import SETTING_NODES, SIGMAS
+from ..run.planning import REMEDIES
 from ..spaces.refusals import OF_SCORES, check_one_space
 from .faults import Fault, Trial, check_value, fault_of, first_fault
 from .queued_chain import QueuedChain, QueuedTerm, chain_of, fault_of_experts, queued_spaces

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ....mcdm_core.product.evaluation.plan import Plan
 from ....mcdm_core.product.methods.registry import methods_of
-from ....mcdm_core.product.plans.combination import Combination, MakePlan, plan_product
+from ....mcdm_core.product.plans.combination import Combination, MakePlan, Remedies, plan_product
 from ....mcdm_core.product.plans.joint import PlanAcrossSpaces, spaces_ahead
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.rules.rule import Rule
 from ....mcdm_core.product.terms.span import SigmaAt
-from ..chain.attachments import REMEDIES, null_is_read
+from ..chain.attachments import null_is_read
 from ..chain.expert_chain import Experts, settings_of
 from ..comfyui.latents import mask_like
 from ..evaluation.model_forms import FormOf, form_of, is_flow, on_host, starts_from_pictures
@@ -25,6 +25,16 @@ from ..spaces.joint_sample import JointSampler
 from ..spaces.refusals import check_sampler
 from ..spaces.run_spaces import RunSpaces
 from ..spaces.run_state import RunState
+
+REMEDIES = Remedies(
+    "Connect negative",
+    ("because a node that changed the guidance of its MODEL asks for it", "or remove that node"),
+    (
+        "the sampler or a node asks for the negative whatever the weights sum to, as CFG++ samplers do",
+        "choose another sampler",
+    ),
+)
+"""How a null is given in a graph, and who may want one."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from .attachments import PREDICTING, wrappers_of
+from ..chain.attachments import PREDICTING, wrappers_of
 
 # Families whose networks take half of a batch as conditions and half as nulls.
 _PAIRWISE = (comfy.model_base.SeedVR2, comfy.model_base.ACEStep15, comfy.model_base.Hunyuan3Dv2_1)
