@@ -45,10 +45,10 @@ def check_wrappers(experts: Experts) -> None:
         ValueError: If another expert has one.
     """
     first = experts[0]
-    shared = [(kind, wrapper) for kind, _, wrapper in wrappers_of(first.model, *SAMPLER_WIDE)]
+    of_first = [(kind, wrapper) for kind, _, wrapper in wrappers_of(first.model, *SAMPLER_WIDE)]
     for expert in experts[1:]:
         for kind, key, wrapper in wrappers_of(expert.model, *SAMPLER_WIDE):
-            if (kind, wrapper) not in shared:
+            if (kind, wrapper) not in of_first:
                 raise ValueError(
                     f"Expected nothing on the MODEL of {expert.label} that works on the prediction of the whole "
                     f"product and got {key or 'a node'} ({kind}); attach it to {first.label}, or leave it out."
@@ -93,14 +93,14 @@ def naming_failed_experts(experts: Experts, asked: Sequence[int]) -> Iterator[No
 
 
 def within_wrappers(
-    run: Callable[..., Tensor], guider: comfy.samplers.CFGGuider, shared: Sequence[Callable], name: str
+    run: Callable[..., Tensor], guider: comfy.samplers.CFGGuider, of_first: Sequence[Callable], name: str
 ) -> Callable[..., Tensor]:
     """A run inside the OUTER_SAMPLE wrappers of one MODEL, in which they set up their state.
 
     Args:
         run: Samples the product, with the arguments of `outer_sample`.
         guider: The guider that the wrappers see: of this MODEL alone, with its prepared options.
-        shared: Wrappers of the first expert's MODEL. Where this MODEL has them too, their changes to the whole run have
+        of_first: Those of the first expert's MODEL. Where this MODEL has them too, their changes to the whole run have
             already been made.
         name: Name of the MODEL's experts in messages.
 
@@ -116,7 +116,7 @@ def within_wrappers(
         results: list[Tensor] = []
 
         def go_on(*handed: Any, **named: Any) -> Tensor:
-            if any(wrapper not in shared for wrapper in wrappers):
+            if any(wrapper not in of_first for wrapper in wrappers):
                 _check_unchanged(args, handed, name)
             results.append(run(*args, **kwargs))
             return results[-1]
@@ -228,14 +228,14 @@ def copy_hook_keyframes(conds: Conds) -> None:
     groups: dict[int, comfy.hooks.HookGroup] = {}
     keyframes: dict[int, comfy.hooks.HookKeyframeGroup] = {}  # both by the `id` of the original
     for entry in (entry for entries in conds.values() for entry in entries if entry.get("hooks") is not None):
-        shared = entry["hooks"]
-        if id(shared) not in groups:
-            group = groups[id(shared)] = comfy.hooks.HookGroup()
-            for hook in shared.hooks:
+        given = entry["hooks"]
+        if id(given) not in groups:
+            group = groups[id(given)] = comfy.hooks.HookGroup()
+            for hook in given.hooks:
                 other = copy.copy(hook)
                 other.hook_keyframe = keyframes.setdefault(id(hook.hook_keyframe), hook.hook_keyframe.clone())
                 group.add(other)
-        entry["hooks"] = groups[id(shared)]
+        entry["hooks"] = groups[id(given)]
 
 
 def _hooks(expert: WiredTerm) -> comfy.hooks.HookGroup:

@@ -156,9 +156,9 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """As CFGGuider's, but all experts are loaded where it loads its one model."""
         self._drawn, models = drawn_of(noise), self.models
         run: Callable[..., Tensor] = super().outer_sample
-        shared = get_all_wrappers(WrappersMP.OUTER_SAMPLE, self.model_options, is_model_options=True)
+        of_first = get_all_wrappers(WrappersMP.OUTER_SAMPLE, self.model_options, is_model_options=True)
         for other in models.others:
-            run = within_wrappers(run, other.guider, shared, models.names[other.patcher])
+            run = within_wrappers(run, other.guider, of_first, models.names[other.patcher])
         with self._wrapper(WrappersMP.PREPARE_SAMPLING, models.load) if models.others else nullcontext():
             return run(noise, *args, **kwargs)
 
