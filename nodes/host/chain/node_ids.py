@@ -1,6 +1,6 @@
-"""The ids of this pack's nodes by which others know them.
+"""The ids of this pack's nodes that more than their schemas name.
 
-Schemas take their ids from here. That of a method's node is its prefix and the method's name.
+Schemas take such ids from here. That of a method's node is the prefix and the name of its setting.
 """
 
 from __future__ import annotations
