@@ -83,8 +83,8 @@ def check_schedule(node: QueuedNode) -> Fault | None:
 def check_setting(node: QueuedNode) -> Fault | None:
     """Whether the setting that a method's node makes can be used: its span, and each of its other numbers."""
     kind = SETTING_NODES[node.class_type]
-    parts = {each.name: [each.name] for each in fields(kind)}
-    for start, end in (("start", "end"), ("sigma_start", "sigma_end")):  # judged together
+    parts, of_span = {each.name: [each.name] for each in fields(kind)}, [each.name for each in fields(Span)]
+    for start, end in zip(of_span[::2], of_span[1::2], strict=True):  # judged together
         parts[start] += parts.pop(end)
     return first_fault((name, partial(kind, **node.numbers(names))) for name, names in parts.items())
 
