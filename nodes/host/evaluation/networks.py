@@ -29,7 +29,8 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....mcdm_core.product.evaluation.plan import Asked
-from ..chain.attachments import naming_failed_experts, null_is_read, patches_passes
+from ..chain.attachments import naming_failed_experts, null_is_read
+from ..chain.conditioning_hooks import patches_passes
 from ..chain.expert_chain import Conds, Experts
 from ..comfyui.devices import Devices, device_of
 from ..comfyui.network_calls import NetworkCall, around_calls, without_prompt_caches

@@ -20,7 +20,8 @@ from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.rules.eq10 import EQ10
 from ....mcdm_core.product.rules.own_null import OWN_NULL
 from ....mcdm_core.product.rules.rule import Rule
-from ..chain.attachments import delegate_hooked, null_is_read, separate_hooked, within_wrappers
+from ..chain.attachments import null_is_read, within_wrappers
+from ..chain.conditioning_hooks import delegate_hooked, separate_hooked
 from ..chain.expert_chain import Conds, Experts
 from ..comfyui.latents import pack, parts_of, without_time_axis
 from ..comfyui.page import refusals_at_experts

@@ -15,7 +15,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
 from torch import Tensor
 
-from ..chain.attachments import copy_hook_keyframes
+from ..chain.conditioning_hooks import copy_hook_keyframes
 from ..chain.expert_chain import Conditioning, Conds
 from ..comfyui.devices import copies_at_work, copies_of
 from ..spaces.run_state import RunState

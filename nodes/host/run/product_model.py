@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
-from ..chain.attachments import has_hooks, hooks_of_all_passes
+from ..chain.conditioning_hooks import has_hooks, hooks_of_all_passes
 from ..chain.expert_chain import PRODUCT_KEY, Conditioning, Experts, WiredTerm
 from ..evaluation.requests import NEGATIVE, POSITIVE
 from ..files.expert_model import implicit_null

@@ -12,7 +12,7 @@ import comfy.utils
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP
 
-from ..chain.attachments import has_hooks
+from ..chain.conditioning_hooks import has_hooks
 from ..chain.expert_chain import Experts, WiredTerm
 from ..comfyui.devices import copies_of
 from .differences import (
