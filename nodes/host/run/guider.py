@@ -53,8 +53,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
     phase that makes them to the end of the run:
 
     1. `sample` has `running` check the experts and make `models`;
-    2. `outer_sample` loads them, where CFGGuider loads its one model;
-    3. `inner_sample` makes `plans`, and processes the experts' conditioning;
+    2. `outer_sample` loads them, where CFGGuider loads its one model, within the wrappers of the other MODELs;
+    3. `inner_sample` makes `plans`, announces the run to the other MODELs, and processes the experts' conditioning;
     4. `_begin_product`, around the sampler, makes `product`, whose `predict` each `predict_noise` calls; of
        several latent spaces the sampler is in a `JointSampler`, whose `JointGuider` calls it with the reference's part.
 
@@ -67,9 +67,9 @@ class ProductGuider(comfy.samplers.CFGGuider):
         chain: The experts as they are wired, which the scores of a run name.
         experts: The same with the MODELs that are run, where hooks or network copies need others.
         rule: How predictions are combined.
-        models: The MODELs, within `running`.
-        plans: The plans at its noise levels, within `inner_sample`.
-        product: The product, while the sampler runs.
+        models: The MODELs, from phase 1 on.
+        plans: The plans at all noise levels, from phase 3 on.
+        product: The product, from phase 4 on.
 
     Raises:
         ValueError: If there is no expert, or hooks need a MODEL that ComfyUI cannot load.
@@ -109,32 +109,6 @@ class ProductGuider(comfy.samplers.CFGGuider):
             samples = super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
             return samples if self._scores is None else with_scores(samples, self.chain, self._scores)
 
-    def check_run(self, noise: Tensor, sigmas: Tensor) -> None:
-        """Refuse what `sample` would refuse before it calls a network; loads nothing.
-
-        Args:
-            noise: The start noise.
-            sigmas: Noise levels of the run, at least one.
-
-        Raises:
-            ValueError: If the experts cannot be combined.
-        """
-        parts = parts_of(noise)
-        spaces = self._checked_spaces(*parts)
-        if spaces.are_several:
-            check_noise(noise, sigmas)
-        shapes = [part.shape for part in parts]
-        planner_of(self.experts, self.rule, pack(parts), shapes, noise.device, sigmas, spaces)
-
-    def node_of(self, index: int, name: str) -> str | None:
-        """Id of the node that has an input of an expert; None if it isn't known, or is the node that runs.
-
-        Args:
-            index: The expert's.
-            name: The input's name, see `TermError`.
-        """
-        return self.experts[index].node
-
     @contextmanager
     def running(self, latent_image: Tensor, latent_shapes: Sequence[Sequence[int]] | None = None) -> Iterator[None]:
         """Prepare a run, and clean up after it whatever becomes of it.
@@ -152,6 +126,13 @@ class ProductGuider(comfy.samplers.CFGGuider):
             ending.callback(self._clean_up)
             self.models = ModelsOfRun(self.experts, spaces, ending)
             yield
+
+    def _checked_spaces(self, *parts: Tensor) -> RunSpaces:
+        """The spaces of a run, after the checks of its experts, of a latent's parts and of what scores ask."""
+        spaces = checked_spaces(self.experts, *parts)
+        if self.scores:
+            check_one_space(in_spaces(self.experts), *OF_SCORES)
+        return spaces
 
     def outer_sample(self, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """As CFGGuider's, but all experts are loaded where it loads its one model."""
@@ -202,29 +183,6 @@ class ProductGuider(comfy.samplers.CFGGuider):
             models.shared.restore()  # before CFGGuider cleans up after the reference expert
             plans.planner.methods.forget()
 
-    def levels_met_by(self, patcher: ModelPatcher, sigmas: Tensor) -> Tensor:
-        """Noise levels of the run as a MODEL meets them.
-
-        Args:
-            patcher: The MODEL.
-            sigmas: The levels in the reference's form, shape (S + 1,).
-        """
-        reference, own = map(self.plans.form_of, (self.model_patcher, patcher))
-        return align_levels(sigmas, reference, own, self.models.spaces.kappa_of(patcher))
-
-    def predict_noise(
-        self, x: Tensor, timestep: Tensor, model_options: dict | None = None, *args: Any, **kwargs: Any
-    ) -> Tensor:
-        """The product's prediction of x0 (ComfyUI calls it noise), at σ = `timestep`."""
-        return self.product.predict(x, timestep, model_options or {})
-
-    def _checked_spaces(self, *parts: Tensor) -> RunSpaces:
-        """The spaces of a run, after the checks of its experts, of a latent's parts and of what scores ask."""
-        spaces = checked_spaces(self.experts, *parts)
-        if self.scores:
-            check_one_space(in_spaces(self.experts), *OF_SCORES)
-        return spaces
-
     def _plan_run(self, inputs: RunInputs, device: Any) -> PlansOfRun:
         """Plan the run; asks no network of an expert."""
         spaces, noise, latent = self.models.spaces, inputs.noise, inputs.latent_image
@@ -236,6 +194,16 @@ class ProductGuider(comfy.samplers.CFGGuider):
             latent = self.inner_model.process_latent_in(latent) if latent.any() else latent
             noise, latent = without_time_axis(noise), without_time_axis(latent).to(noise)
         return PlansOfRun(planner, form_in_run, inputs.shapes, RunState(spaces, self._drawn, noise, latent))
+
+    def levels_met_by(self, patcher: ModelPatcher, sigmas: Tensor) -> Tensor:
+        """Noise levels of the run as a MODEL meets them.
+
+        Args:
+            patcher: The MODEL.
+            sigmas: The levels in the reference's form, shape (S + 1,).
+        """
+        reference, own = map(self.plans.form_of, (self.model_patcher, patcher))
+        return align_levels(sigmas, reference, own, self.models.spaces.kappa_of(patcher))
 
     def _begin_product(
         self,
@@ -256,6 +224,38 @@ class ProductGuider(comfy.samplers.CFGGuider):
         if self.observer is not None:
             self.product.observers.append(self.observer)
         return run_sampler(*args, **kwargs)
+
+    def predict_noise(
+        self, x: Tensor, timestep: Tensor, model_options: dict | None = None, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """The product's prediction of x0 (ComfyUI calls it noise), at σ = `timestep`."""
+        return self.product.predict(x, timestep, model_options or {})
+
+    def check_run(self, noise: Tensor, sigmas: Tensor) -> None:
+        """Refuse what `sample` would refuse before it calls a network; loads nothing.
+
+        Args:
+            noise: The start noise.
+            sigmas: Noise levels of the run, at least one.
+
+        Raises:
+            ValueError: If the experts cannot be combined.
+        """
+        parts = parts_of(noise)
+        spaces = self._checked_spaces(*parts)
+        if spaces.are_several:
+            check_noise(noise, sigmas)
+        shapes = [part.shape for part in parts]
+        planner_of(self.experts, self.rule, pack(parts), shapes, noise.device, sigmas, spaces)
+
+    def node_of(self, index: int, name: str) -> str | None:
+        """Id of the node that has an input of an expert; None if it isn't known, or is the node that runs.
+
+        Args:
+            index: The expert's.
+            name: The input's name, see `TermError`.
+        """
+        return self.experts[index].node
 
     @contextmanager
     def _wrapper(self, kind: str, wrapper: Callable) -> Iterator[None]:
