@@ -3,8 +3,6 @@
 Schemas take such ids from here. That of a method's node is the prefix and the name of its setting.
 """
 
-from __future__ import annotations
-
 from ....mcdm_core.product.methods.registry import SETTINGS
 
 PREFIX = "MCDM_"

@@ -70,7 +70,6 @@ def _check_grid(node: QueuedNode) -> Fault | None:
         return fault
     if count and sweep.varied is Varied.ABSOLUTE and (fault := _lacks_condition(chain, sweep)):
         return fault
-
     return fault_of_experts(chain.experts, partial(_check_products, node, chain, EQ10, sweep))
 
 

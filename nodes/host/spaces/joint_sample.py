@@ -39,9 +39,7 @@ class JointSampler(_Around):
     callbacks see the reference's sample alone.
 
     Args:
-        sampler: ComfyUI's SAMPLER.
-        state: The state of the run.
-        ahead: Gives the other spaces that have to be stepped from a noise level on, see `spaces_ahead`.
+        sampler, state, ahead: ComfyUI's SAMPLER, and the rest, as of `_Around`.
         noise_scale: The factor by which start noise is multiplied, because the sampler takes a joint sample for one of
             the reference's, and some flows scale noise by the size of samples.
     """
@@ -68,9 +66,8 @@ class JointSampler(_Around):
         if latent_image is not None:
             latents[0] = without_time_axis(latent_image).to(noise)
         divided = [latent / kappa for latent, kappa in zip(latents, joint.kappas, strict=True)]
-        mask = denoise_mask
-        if mask is not None:
-            mask = joint.pack([state.mask_of(index, mask) for index in range(len(joint.spaces))])
+        indices = range(len(joint.spaces))
+        mask = None if denoise_mask is None else joint.pack([state.mask_of(i, denoise_mask) for i in indices])
 
         def report(step: int, denoised: Tensor, x: Tensor, total: int) -> None:
             if callback is not None:
@@ -87,11 +84,7 @@ class JointSampler(_Around):
 
 
 class JointGuider(_Around):
-    """What a sampler calls: x0 of all parts, by way of the guider, which sees the reference's part.
-
-    Args:
-        guider: The guider, whose attributes this has, too.
-    """
+    """What a sampler calls: x0 of all parts, by way of the guider inside, which sees the reference's part."""
 
     def __call__(self, x: Tensor, sigma: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Predict x0/κ of all parts of a joint sample, shape (B, 1, N); other arguments are for the guider."""
