@@ -67,15 +67,14 @@ class WorkersOfRun:
             "seed": inputs.seed,
         }
         for worker, indices in self._of_worker.items():
-            self._setups[worker] = {**common, "nodes": {}, "models": {}, "experts": []}
+            setup = self._setups[worker] = {**common, "nodes": {}, "models": {}, "experts": []}
             for index in indices:
                 expert = self._remote[index]
                 levels = align_levels(inputs.sigmas, reference, form_of(expert.model))
-                self._setups[worker]["nodes"] |= expert.part.nodes
-                self._setups[worker]["models"] |= expert.part.models
-                self._setups[worker]["experts"].append(
-                    {"index": index, "place": expert.place, "links": expert.part.links, "levels": to_buffer(levels)}
-                )
+                setup["nodes"] |= expert.part.nodes
+                setup["models"] |= expert.part.models
+                own = {"index": index, "place": expert.place, "links": expert.part.links, "levels": to_buffer(levels)}
+                setup["experts"].append(own)
         cluster.wait([(self.set_up(worker), lambda answer: None) for worker in self._of_worker], self._timeouts)
 
     def predict(

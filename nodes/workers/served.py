@@ -134,11 +134,8 @@ def _chain(setup: dict[str, Any], made: Sequence[Made]) -> Experts:
         null = implicit_null(each["model"]) if null is None else null
         weight = 0.0 if condition is None else 1.0 / guiding
         reliability = 0.0 if null is None else 1.0
-        chain.append(
-            WiredTerm(
-                each["model"], condition, null, weight=weight, reliability=reliability, place=int(expert["place"])
-            )
-        )
+        place = int(expert["place"])
+        chain.append(WiredTerm(each["model"], condition, null, weight=weight, reliability=reliability, place=place))
     return tuple(chain)
 
 

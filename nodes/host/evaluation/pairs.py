@@ -42,9 +42,8 @@ def replaces_forwards(patcher: ModelPatcher) -> bool:
 
     Such a function may take half of a batch as conditions and half as nulls, as KJNodes' WanVideoNAG does.
     """
-    inside = [
-        (name, value) for name, value in patcher.object_patches.items() if name.split(".")[0] == "diffusion_model"
-    ]
+    objects = patcher.object_patches.items()
+    inside = [(name, value) for name, value in objects if name.split(".")[0] == "diffusion_model"]
     return any(callable(value) and not _runs_like_original(patcher, name, value) for name, value in inside)
 
 

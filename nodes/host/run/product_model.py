@@ -103,9 +103,8 @@ class _HostedGuider(ProductGuider):
         self._host = _over_product(host, self._predict) if _own(host, "predict_noise") else None
         self.cfg = host.cfg
         self.model_options = host.model_options
-        self.conds = {
-            name: [dict(entry) for entry in conds] for name, conds in {**self.original_conds, **host.conds}.items()
-        }
+        given = {**self.original_conds, **host.conds}
+        self.conds = {name: [dict(entry) for entry in conds] for name, conds in given.items()}
 
     def go_on(
         self, executor: WrapperExecutor, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any

@@ -61,11 +61,9 @@ class JointSampler(_Around):
     ) -> Tensor:
         """The reference's samples alone, from the arguments of ComfyUI's SAMPLER."""
         state, joint = self._state, self._state.spaces.joint
-        latents = [*state.latents]
         noises = state.noise_with(without_time_axis(noise))
-        if latent_image is not None:
-            latents[0] = without_time_axis(latent_image).to(noise)
-        divided = [latent / kappa for latent, kappa in zip(latents, joint.kappas, strict=True)]
+        own = state.latents[0] if latent_image is None else without_time_axis(latent_image).to(noise)
+        divided = [latent / kappa for latent, kappa in zip([own, *state.latents[1:]], joint.kappas, strict=True)]
         indices = range(len(joint.spaces))
         mask = None if denoise_mask is None else joint.pack([state.mask_of(i, denoise_mask) for i in indices])
 
@@ -94,6 +92,5 @@ class JointGuider(_Around):
         own = spaces.framed(spaces.firsts[0].model, parts[0])
         combined = without_time_axis(self._inside(own, sigma, *args, **kwargs))
         carried = joint.from_reference(combined, self._ahead(NoiseLevel(sigma)))
-        return joint.pack(
-            [combined, *(carried[i] / joint.kappas[i] if i in carried else parts[i] for i in range(1, len(parts)))]
-        )
+        others = (carried[i] / joint.kappas[i] if i in carried else parts[i] for i in range(1, len(parts)))
+        return joint.pack([combined, *others])

@@ -241,9 +241,8 @@ class PictureCoder:
         vae, dtype = self.vae, self.vae.vae_dtype
         if isinstance(vae.first_stage_model, TAESD):
             return MAPS_OF_TINY * math.prod(space.picture) * comfy.model_management.dtype_size(dtype)
-        samples, pictures = (
-            self._framed(torch.empty(1, *shape, device="meta")).shape for shape in (space.shape, (3, *space.picture))
-        )
+        shapes = space.shape, (3, *space.picture)
+        samples, pictures = (self._framed(torch.empty(1, *shape, device="meta")).shape for shape in shapes)
         return max(vae.memory_used_decode(samples, dtype), vae.memory_used_encode(pictures, dtype))
 
     def _in_turn(self, values: Tensor, memory: Callable[..., float], code: Callable[[Tensor], Tensor]) -> Tensor:

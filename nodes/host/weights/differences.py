@@ -120,13 +120,11 @@ def same_options(first: ModelPatcher, second: ModelPatcher) -> bool:
 
     False where a node sets up state on either MODEL for each run, as EasyCache does with its cache.
     """
-    if any(key != PRODUCT_KEY for each in (first, second) for _, key, _ in wrappers_of(each, WrappersMP.OUTER_SAMPLE)):
+    both = first, second
+    if any(key != PRODUCT_KEY for each in both for _, key, _ in wrappers_of(each, WrappersMP.OUTER_SAMPLE)):
         return False
-    options = [
-        {name: value for name, value in patcher.model_options.items() if name not in _GUIDING}
-        for patcher in (first, second)
-    ]
-    wrappers = ({kind: patcher.wrappers.get(kind, {}) for kind in PREDICTING} for patcher in (first, second))
+    options = ({name: value for name, value in each.model_options.items() if name not in _GUIDING} for each in both)
+    wrappers = ({kind: each.wrappers.get(kind, {}) for kind in PREDICTING} for each in both)
     return alike(*options) and alike(*wrappers)
 
 
