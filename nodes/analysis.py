@@ -95,9 +95,8 @@ class Inspect(io.ComfyNode):
         """Sample and draw."""
         check_vae(experts[0], vae, latent_image["samples"])
         latent, recording = sample_recorded(experts, noise, sampler, sigmas, latent_image, steps_shown)
-        return io.NodeOutput(
-            latent, prediction_grids(experts, recording, latent, vae), guidance_plots(experts, recording)
-        )
+        grids = prediction_grids(experts, recording, latent, vae)
+        return io.NodeOutput(latent, grids, guidance_plots(experts, recording))
 
 
 class ReliabilitySweep(io.ComfyNode):

@@ -71,7 +71,7 @@ class Passes(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="MCDM_Passes",
+            node_id=f"{node_ids.PREFIX}{PassesSetting.name}",
             display_name="Fewer Passes",
             category="mcdm/product",
             search_aliases=aliases(

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..mcdm_core.product.rules.own_null import OWN_NULL
 from .host.chain import node_ids
-from .host.chain.expert_chain import ExpertInput, Experts
+from .host.chain.expert_chain import Experts, WiredTerm
 from .host.files.expert_model import implicit_null
 from .host.prompt.chain_checks import check_chain
 from .host.prompt.expert_checks import check_expert
@@ -119,7 +119,7 @@ class Expert(io.ComfyNode):
     ) -> io.NodeOutput:
         """Add the expert."""
         null = implicit_null(model) if null is None else null
-        expert = ExpertInput(
+        expert = WiredTerm(
             model,
             condition,
             null,
@@ -297,5 +297,5 @@ class ProductModel(io.ComfyNode):
     ) -> io.NodeOutput:
         """Make the model."""
         node = cls.hidden and cls.hidden.unique_id
-        reference = ExpertInput(model, weight=0.0, reliability=reliability, vae=vae, node=node)
+        reference = WiredTerm(model, weight=0.0, reliability=reliability, vae=vae, node=node)
         return io.NodeOutput(product_model(reference, experts))

@@ -9,12 +9,12 @@ from comfy_api.latest import io
 from ..mcdm_core import space_timesteps
 from ..mcdm_core.sampling.operations import OPERATIONS, Logic
 from .host.chain import node_ids
+from .host.comfyui.start_noise import ScaledNoise
 from .host.prompt.faults import check_value
 from .host.prompt.sampler_checks import check_logic_node
 from .host.prompt.validation import Validation
 from .host.samplers.ddim import sample_comfy_ddim, spaced_sigmas
 from .host.samplers.logic import sample_comfy_logic
-from .host.spaces.joint_sample import ScaledNoise
 from .widgets import aliases, denoise_input, seed_input
 
 

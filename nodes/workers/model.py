@@ -11,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ..host.chain.expert_chain import Conditioning
-from ..host.chain.pairs import Pairs
+from ..host.evaluation.pairs import Pairs
 from ..host.files.expert_model import ExpertConfig, clamp_pixels
 from ..host.prompt.worker_graph import Link
 from .cluster import WorkerName

@@ -59,7 +59,7 @@ def remote_expert(
         worker: The worker.
         timeout: Seconds for which it may be silent.
         shares: See `TermNumbers`.
-        mask: See `ExpertInput`.
+        mask: See `WiredTerm`.
         experts: The experts before it.
 
     Raises:

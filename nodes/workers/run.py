@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...mcdm_core.product.evaluation.forms import align_levels
-from ..host.chain.expert_chain import ExpertInput, Experts
+from ..host.chain.expert_chain import Experts, WiredTerm
 from ..host.evaluation.model_forms import FormOf
 from ..host.evaluation.requests import ModelPoint, Request
 from ..host.run.prepared import RunInputs
@@ -67,15 +67,14 @@ class WorkersOfRun:
             "seed": inputs.seed,
         }
         for worker, indices in self._of_worker.items():
-            self._setups[worker] = {**common, "nodes": {}, "models": {}, "experts": []}
+            setup = self._setups[worker] = {**common, "nodes": {}, "models": {}, "experts": []}
             for index in indices:
                 expert = self._remote[index]
                 levels = align_levels(inputs.sigmas, reference, form_of(expert.model))
-                self._setups[worker]["nodes"] |= expert.part.nodes
-                self._setups[worker]["models"] |= expert.part.models
-                self._setups[worker]["experts"].append(
-                    {"index": index, "place": expert.place, "links": expert.part.links, "levels": to_buffer(levels)}
-                )
+                setup["nodes"] |= expert.part.nodes
+                setup["models"] |= expert.part.models
+                own = {"index": index, "place": expert.place, "links": expert.part.links, "levels": to_buffer(levels)}
+                setup["experts"].append(own)
         cluster.wait([(self.set_up(worker), lambda answer: None) for worker in self._of_worker], self._timeouts)
 
     def predict(
@@ -157,7 +156,7 @@ class WorkersOfRun:
 
 
 @dataclass(frozen=True, eq=False)
-class RemoteExpert(ExpertInput):
+class RemoteExpert(WiredTerm):
     """One expert of a product whose network, condition and null are on a worker.
 
     Attributes:

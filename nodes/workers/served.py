@@ -10,8 +10,8 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..host.chain.attachments import SAMPLER_WIDE, hooks_on_guidance, wrappers_of
-from ..host.chain.expert_chain import ExpertInput, Experts
-from ..host.chain.pairs import pairs_of
+from ..host.chain.expert_chain import Experts, WiredTerm
+from ..host.evaluation.pairs import pairs_of
 from ..host.evaluation.requests import NEGATIVE, POSITIVE, Request
 from ..host.files.expert_model import clamp_pixels, implicit_null
 from ..host.run.guider import ProductGuider
@@ -134,11 +134,8 @@ def _chain(setup: dict[str, Any], made: Sequence[Made]) -> Experts:
         null = implicit_null(each["model"]) if null is None else null
         weight = 0.0 if condition is None else 1.0 / guiding
         reliability = 0.0 if null is None else 1.0
-        chain.append(
-            ExpertInput(
-                each["model"], condition, null, weight=weight, reliability=reliability, place=int(expert["place"])
-            )
-        )
+        place = int(expert["place"])
+        chain.append(WiredTerm(each["model"], condition, null, weight=weight, reliability=reliability, place=place))
     return tuple(chain)
 
 

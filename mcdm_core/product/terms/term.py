@@ -12,7 +12,7 @@ from .term_numbers import TermNumbers
 
 @dataclass(frozen=True, eq=False)
 class Term(TermNumbers):
-    """An expert with its condition and its numbers (`weight`, `reliability`, when it acts; see `TermNumbers`).
+    """An expert with its condition and its numbers, see `TermNumbers`; in ComfyUI a `WiredTerm` or `QueuedTerm`.
 
     Example:
         >>> Term(hair, condition, condition.null(), weight=2.0)

@@ -1,68 +1,36 @@
-"""What nodes attach to experts: wrappers around a run or around passes, hooks on guidance and in conditionings.
+"""What nodes attach to MODELs: wrappers around a run, its sampler or passes, and hooks on guidance.
 
 CFGGuider runs a MODEL's wrappers around a run for its one MODEL, the first expert's, around the whole product; those of
 the others are run here. EasyCache, for one, sets itself up in such a wrapper and acts in the MODEL's passes, so it
-works on any expert whose wrapper is run.
+works on any expert whose wrapper is run. Of the functions here, `check_wrappers` is called before a run,
+`within_wrappers` as it begins, and `naming_failed_experts` around each batch; the others ask what is attached.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
-import comfy.hooks
-import comfy.sampler_helpers
 import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
 from torch import Tensor, equal
 
-from ....mcdm_core.product.plans.combination import Remedies
-from .expert_chain import Conds, ExpertInput, Experts
+from .expert_chain import Experts
 
 logger = logging.getLogger(__name__)
 
 PREDICTING = (WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL, WrappersMP.DIFFUSION_MODEL)
 """Wrappers of these kinds run in an expert's prediction; guiders run all others, for the reference's MODEL."""
 
-CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
-"""Options of a MODEL that hold hooks on guidance."""
-REMEDIES = Remedies(
-    "Connect negative",
-    ("because a node that changed the guidance of its MODEL asks for it", "or remove that node"),
-    (
-        "the sampler or a node asks for the negative whatever the weights sum to, as CFG++ samplers do",
-        "choose another sampler",
-    ),
-)
-"""How a null is given in a graph, and who may want one."""
-
 SAMPLER_WIDE = (WrappersMP.PREDICT_NOISE, WrappersMP.SAMPLER_SAMPLE)
 """Wrappers of these kinds run around the prediction of the whole product, or around the sampler."""
 _FIXED = ("noise", "latent_image", "sampler", "sigmas", "denoise_mask")  # the first arguments of `outer_sample`
 
-
-def check_wrappers(experts: Experts) -> None:
-    """Refuse wrappers of the whole product's prediction, or of the sampler, on a MODEL that isn't the first expert's.
-
-    LazyCache has one. Wrappers that the first expert's MODEL has too are allowed: they run there, around the product.
-
-    Raises:
-        ValueError: If another expert has one.
-    """
-    first = experts[0]
-    shared = [(kind, wrapper) for kind, _, wrapper in wrappers_of(first.model, *SAMPLER_WIDE)]
-    for expert in experts[1:]:
-        for kind, key, wrapper in wrappers_of(expert.model, *SAMPLER_WIDE):
-            if (kind, wrapper) not in shared:
-                raise ValueError(
-                    f"Expected nothing on the MODEL of {expert.label} that works on the prediction of the whole "
-                    f"product and got {key or 'a node'} ({kind}); attach it to {first.label}, or leave it out."
-                )
+CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
+"""Options of a MODEL that hold hooks on guidance."""
 
 
 def wrappers_of(patcher: ModelPatcher, *kinds: str) -> Iterator[tuple[str, str | None, Callable]]:
@@ -74,43 +42,34 @@ def wrappers_of(patcher: ModelPatcher, *kinds: str) -> Iterator[tuple[str, str |
                 yield from ((kind, key, wrapper) for wrapper in wrappers)
 
 
-@contextmanager
-def naming_failed_experts(experts: Experts, asked: Sequence[int]) -> Iterator[None]:
-    """Explain a failed pass by a node that only some experts' MODELs have around their passes.
+def check_wrappers(experts: Experts) -> None:
+    """Refuse wrappers of the whole product's prediction, or of the sampler, on a MODEL that isn't the first expert's.
 
-    Such a node may look up in the first expert's MODEL how to treat the ControlNets of all experts, and then works only
-    if every expert's MODEL has it.
-
-    Args:
-        experts: The chain.
-        asked: The experts whose predictions the pass is for.
+    LazyCache has one. Wrappers that the first expert's MODEL has too are allowed: they run there, around the product.
 
     Raises:
-        ValueError: In place of AttributeError and TypeError, if some MODELs have such a node and others don't.
+        ValueError: If another expert has one.
     """
-    try:
-        yield
-    except (AttributeError, TypeError) as error:
-        wrapped = [expert.label for expert in experts if "model_function_wrapper" in expert.model.model_options]
-        if len(wrapped) in (0, len(experts)):
-            raise
-        failed = dict.fromkeys(experts[index].label for index in asked)
-        raise ValueError(
-            f"A pass of the network for {' and '.join(failed)} failed ({type(error).__name__}: {error}). If that comes "
-            f"from a node that is only on the MODEL of {' and '.join(wrapped)} (Tiled Diffusion, for one), attach it "
-            "to every expert, or remove it."
-        ) from error
+    first = experts[0]
+    of_first = [(kind, wrapper) for kind, _, wrapper in wrappers_of(first.model, *SAMPLER_WIDE)]
+    for expert in experts[1:]:
+        for kind, key, wrapper in wrappers_of(expert.model, *SAMPLER_WIDE):
+            if (kind, wrapper) not in of_first:
+                raise ValueError(
+                    f"Expected nothing on the MODEL of {expert.label} that works on the prediction of the whole "
+                    f"product and got {key or 'a node'} ({kind}); attach it to {first.label}, or leave it out."
+                )
 
 
 def within_wrappers(
-    run: Callable[..., Tensor], guider: comfy.samplers.CFGGuider, shared: Sequence[Callable], name: str
+    run: Callable[..., Tensor], guider: comfy.samplers.CFGGuider, of_first: Sequence[Callable], name: str
 ) -> Callable[..., Tensor]:
     """A run inside the OUTER_SAMPLE wrappers of one MODEL, in which they set up their state.
 
     Args:
         run: Samples the product, with the arguments of `outer_sample`.
         guider: The guider that the wrappers see: of this MODEL alone, with its prepared options.
-        shared: Wrappers of the first expert's MODEL. Where this MODEL has them too, their changes to the whole run have
+        of_first: Those of the first expert's MODEL. Where this MODEL has them too, their changes to the whole run have
             already been made.
         name: Name of the MODEL's experts in messages.
 
@@ -126,7 +85,7 @@ def within_wrappers(
         results: list[Tensor] = []
 
         def go_on(*handed: Any, **named: Any) -> Tensor:
-            if any(wrapper not in shared for wrapper in wrappers):
+            if any(wrapper not in of_first for wrapper in wrappers):
                 _check_unchanged(args, handed, name)
             results.append(run(*args, **kwargs))
             return results[-1]
@@ -158,9 +117,32 @@ def _check_unchanged(before: Sequence, after: Sequence, name: str) -> None:
             )
 
 
-def read_nulls(experts: Experts) -> Collection[int]:
-    """The first expert, if a node's hook reads more of its null pass than the prediction; SAG reads its attention."""
-    return (0,) if experts[0].model.model_options.get("disable_cfg1_optimization") else ()
+@contextmanager
+def naming_failed_experts(experts: Experts, asked: Sequence[int]) -> Iterator[None]:
+    """Explain a failed pass by a node that only some experts' MODELs have around their passes.
+
+    Such a node may look up in the first expert's MODEL how to treat the ControlNets of all experts, and then works only
+    if every expert's MODEL has it.
+
+    Args:
+        experts: The chain.
+        asked: The experts whose predictions the pass is for.
+
+    Raises:
+        ValueError: In place of AttributeError and TypeError, if some MODELs have such a node and others don't.
+    """
+    try:
+        yield
+    except (AttributeError, TypeError) as error:
+        wrapped = [expert.label for expert in experts if "model_function_wrapper" in expert.model.model_options]
+        if len(wrapped) in (0, len(experts)):
+            raise
+        failed = dict.fromkeys(experts[index].label for index in asked)
+        raise ValueError(
+            f"A pass of the network for {' and '.join(failed)} failed ({type(error).__name__}: {error}). If that comes "
+            f"from a node that is only on the MODEL of {' and '.join(wrapped)} (Tiled Diffusion, for one), attach it "
+            "to every expert, or remove it."
+        ) from error
 
 
 def hooks_on_guidance(patcher: ModelPatcher) -> dict[str, list[Callable]]:
@@ -169,87 +151,6 @@ def hooks_on_guidance(patcher: ModelPatcher) -> dict[str, list[Callable]]:
     return {kind: hook if isinstance(hook, list) else [hook] for kind, hook in given.items() if hook}
 
 
-def has_hooks(expert: ExpertInput) -> bool:
-    """Whether an expert's conditioning has hooks, which change its MODEL when it is prepared."""
-    return len(_hooks(expert)) > 0
-
-
-def hooks_of_all_passes(expert: ExpertInput) -> frozenset[comfy.hooks.Hook]:
-    """Hooks in an expert's conditioning that ComfyUI attaches to the MODEL, for all its passes."""
-    patching = _hooks(expert).get_type(comfy.hooks.EnumHookType.TransformerOptions)
-    return frozenset(hook for hook in patching if hook.hook_scope == comfy.hooks.EnumHookScope.AllConditioning)
-
-
-def patches_passes(entry: dict) -> bool:
-    """Whether hooks of a processed condition patch the passes for it, as those of regional prompts do."""
-    hooks = entry.get("hooks")
-    return hooks is not None and bool(hooks.get_type(comfy.hooks.EnumHookType.TransformerOptions))
-
-
-def separate_hooked(experts: Experts) -> Experts:
-    """The experts, with clones in place of a shared MODEL where hooks of one expert would act on another's passes.
-
-    The first expert keeps its MODEL.
-    """
-    keys = [(expert.model, hooks_of_all_passes(expert)) for expert in experts]
-    patchers: dict[tuple[ModelPatcher, frozenset], ModelPatcher] = {}
-    for patcher, hooks in dict.fromkeys(keys):
-        patchers[patcher, hooks] = patcher.clone() if any(patcher is kept for kept, _ in patchers) else patcher
-    return tuple(replace(expert, model=patchers[key]) for expert, key in zip(experts, keys, strict=True))
-
-
-def delegate_hooked(experts: Experts) -> Experts:
-    """The experts, on classic MODELs in place of dynamic ones if the conditioning of an expert on those has hooks.
-
-    A dynamic MODEL's weights are fetched as they are used. ComfyUI's guider replaces its one MODEL likewise. The
-    network is then loaded a second time, whole or in parts; clones of one checkpoint share that second network as they
-    share the first.
-
-    Raises:
-        ValueError: If ComfyUI cannot load a MODEL a second time.
-    """
-    hooked = {expert.model: expert for expert in reversed(experts) if expert.model.is_dynamic() and has_hooks(expert)}
-    delegates: dict[ModelPatcher, ModelPatcher] = {}
-    for expert in experts:
-        if expert.model in hooked and expert.model not in delegates:
-            sibling = next((delegates[other] for other in delegates if other.model is expert.model.model), None)
-            delegates[expert.model] = _delegate(hooked[expert.model], sibling)
-    return tuple(replace(expert, model=delegates.get(expert.model, expert.model)) for expert in experts)
-
-
-def _delegate(expert: ExpertInput, sibling: ModelPatcher | None) -> ModelPatcher:
-    patcher = expert.model
-    if sibling is not None:
-        return patcher.clone(disable_dynamic=True, model_override=sibling.get_clone_model_override())
-    if patcher.cached_patcher_init is None and patcher.non_dynamic_delegate_model is None:
-        raise ValueError(
-            f"Expected a MODEL from one of ComfyUI's own loaders for {expert.label}, whose positive or negative has "
-            "hooks, and got one that cannot be loaded a second time for them; load its file with one of those, or "
-            "start ComfyUI with --disable-dynamic-vram."
-        )
-    return patcher.get_non_dynamic_delegate()
-
-
-def copy_hook_keyframes(conds: Conds) -> None:
-    """Give hooks copies of their keyframes, which remember the present one by the noise levels of one MODEL.
-
-    It doesn't use a hook's own `clone`: ComfyUI seldom calls it, so that of a node pack may lose attributes unnoticed.
-    """
-    groups: dict[int, comfy.hooks.HookGroup] = {}
-    keyframes: dict[int, comfy.hooks.HookKeyframeGroup] = {}  # both by the `id` of the original
-    for entry in (entry for entries in conds.values() for entry in entries if entry.get("hooks") is not None):
-        shared = entry["hooks"]
-        if id(shared) not in groups:
-            group = groups[id(shared)] = comfy.hooks.HookGroup()
-            for hook in shared.hooks:
-                other = copy.copy(hook)
-                other.hook_keyframe = keyframes.setdefault(id(hook.hook_keyframe), hook.hook_keyframe.clone())
-                group.add(other)
-        entry["hooks"] = groups[id(shared)]
-
-
-def _hooks(expert: ExpertInput) -> comfy.hooks.HookGroup:
-    group = comfy.hooks.HookGroup()
-    for conditioning in expert.conditionings.values():
-        comfy.sampler_helpers.get_hooks_from_cond([values for _, values in conditioning], group)
-    return group
+def read_nulls(experts: Experts) -> Collection[int]:
+    """The first expert, if a node's hook reads more of its null pass than the prediction; SAG reads its attention."""
+    return (0,) if experts[0].model.model_options.get("disable_cfg1_optimization") else ()

@@ -24,8 +24,8 @@ PRODUCT_KEY = "mcdm_product"  # key of the wrapper with which Product as Model m
 
 
 @dataclass(frozen=True, eq=False)
-class ExpertInput(TermNumbers):
-    """One expert of a product, as the user wired it; a product is a tuple of these, the reference expert first.
+class WiredTerm(TermNumbers):
+    """One expert of a product as the user wired it: the core's `Term` in ComfyUI, a `QueuedTerm` before the run.
 
     Attributes:
         model: Any MODEL.
@@ -80,7 +80,8 @@ class ExpertInput(TermNumbers):
         return own or f"expert {self.place}"
 
 
-Experts = tuple[ExpertInput, ...]
+Experts = tuple[WiredTerm, ...]
+"""Those of a product, the reference expert first."""
 
 
 def with_setting(experts: Experts, setting: Setting) -> Experts:

@@ -1,9 +1,7 @@
-"""The ids of this pack's nodes by which others know them.
+"""The ids of this pack's nodes that more than their schemas name.
 
-Schemas take their ids from here. That of a setting's node is the prefix and the setting's name.
+Schemas take such ids from here. That of a setting's node is the prefix and the setting's name.
 """
-
-from __future__ import annotations
 
 from ....mcdm_core.product.methods.registry import SETTINGS
 
@@ -28,4 +26,4 @@ PRODUCT_MODEL = "MCDM_ProductModel"
 SIGMAS = "MCDM_Sigmas"
 
 SETTING_NODES = {f"{PREFIX}{kind.name}": kind for kind in SETTINGS}
-"""Nodes that make settings."""
+"""Nodes that set something of a method."""

@@ -9,10 +9,10 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....mcdm_core.conditions.key import fingerprint
-from ..chain.expert_chain import ExpertInput
+from ..chain.expert_chain import WiredTerm
 
 
-def fingerprint_of(experts: Sequence[ExpertInput], *settings: Any) -> str:
+def fingerprint_of(experts: Sequence[WiredTerm], *settings: Any) -> str:
     """Equal for experts of equal numbers, conditions and masks on MODELs that look the same.
 
     Weights aren't read, most of which may be on a disk: a MODEL is known by its file, where ComfyUI tells it, by its
@@ -29,7 +29,7 @@ def fingerprint_of(experts: Sequence[ExpertInput], *settings: Any) -> str:
 
 def _described(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """Plain values that describe a value; its tensors are put among those by names."""
-    if isinstance(value, ExpertInput):
+    if isinstance(value, WiredTerm):
         parts = value.numbers, value.condition, value.null, value.mask, [*map(repr, value.settings)]
         return [*_model(value.model), *(_described(each, f"{name} {i}", tensors) for i, each in enumerate(parts))]
     if isinstance(value, Tensor):

@@ -10,7 +10,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ....mcdm_core.product.terms.term_numbers import TermError
-from ..chain.expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
+from ..chain.expert_chain import PRODUCT_KEY, Conditioning, Experts, WiredTerm
 from ..comfyui.latents import parts_of
 from ..evaluation.model_forms import form_of
 from ..run.refusals import checked_spaces
@@ -20,7 +20,7 @@ from .learning import Learning
 _NOISE_ALONE = 10.0  # a noise level from which on next to nothing is left of a picture
 
 
-class _Student(ExpertInput):
+class _Student(WiredTerm):
     """The student as the checks of a run know experts."""
 
     @property

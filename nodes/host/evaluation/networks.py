@@ -29,14 +29,15 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....mcdm_core.product.evaluation.plan import Asked
-from ..chain.attachments import naming_failed_experts, patches_passes
+from ..chain.attachments import naming_failed_experts
+from ..chain.conditioning_hooks import patches_passes
 from ..chain.expert_chain import Conds, Experts
-from ..chain.pairs import pairs_of
 from ..comfyui.devices import Devices, device_of
 from ..comfyui.network_calls import NetworkCall, around_calls, without_prompt_caches
 from ..weights.adapter_groups import stand_ins
 from ..weights.clones import SharedNetworks
 from ..weights.differences import alike
+from .pairs import pairs_of
 from .requests import NEGATIVE, POSITIVE, ROLES, ModelPoint, Request
 
 logger = logging.getLogger(__name__)

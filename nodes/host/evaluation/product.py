@@ -20,8 +20,8 @@ from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.plans.separate import SeparateCoefficients, SeparatePlan, plan_separately
 from ..chain.attachments import CFG_HOOKS
-from ..spaces.joint_sample import JointState
 from ..spaces.refusals import check_guidance
+from ..spaces.run_state import RunState
 from .cfg_hooks import CfgHooks, Own
 from .model_forms import FormOf
 from .networks import NetworksOfRun
@@ -45,7 +45,7 @@ class ProductOfRun:
 
     networks: NetworksOfRun
     form_of: FormOf
-    state: JointState
+    state: RunState
     planner: Planner[Plan]
     methods: Methods
     workers: Workers | None

@@ -12,13 +12,13 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ....mcdm_core.pictures.files import to_picture
-from ..chain.expert_chain import ExpertInput
+from ..chain.expert_chain import WiredTerm
 from ..comfyui.latents import parts_of
 
 TILE = 256
 
 
-def check_vae(reference: ExpertInput, vae: Any, latent_image: Any) -> None:
+def check_vae(reference: WiredTerm, vae: Any, latent_image: Any) -> None:
     """Refuse a VAE that cannot decode a product's latents.
 
     Args:

@@ -149,9 +149,8 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
     expert_pairs = {f"{names[i]} and {names[j]}": (i, j) for i, j in combinations(range(len(names)), 2)}
     for norm, cosine in zip(norms, cosines, strict=True):
         lines = {name: pulls.tolist() for name, pulls in zip(names, norm, strict=True)}
-        panels = [
-            Panel("How hard each expert pulls: root mean square change of the picture", lines, placeholder=nothing)
-        ]
+        title = "How hard each expert pulls: root mean square change of the picture"
+        panels = [Panel(title, lines, placeholder=nothing)]
         if expert_pairs:
             title = "Agreement: above 0 they agree, below 0 they conflict"
             agreed = {label: cosine[pair].tolist() for label, pair in expert_pairs.items()}

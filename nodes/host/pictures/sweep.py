@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ....mcdm_core.pictures.files import write_picture
 from ....mcdm_core.sampling.sweep import Cell, Sweep, Swept, sweep_grid
-from ..chain.expert_chain import ExpertInput, Experts
+from ..chain.expert_chain import Experts, WiredTerm
 from ..chain.titles import shown_names
 from ..comfyui.latents import concatenate, with_samples
 from ..comfyui.page import refusals_at_experts
@@ -83,7 +83,7 @@ def _check_cells(guider: ProductGuider, sweep: Sweep, widgets: Widgets, latent: 
     sweep.check(swept)
     noise, _, ksampler = prepare(guider, sweep.seeds[0], widgets, latent)
 
-    def check(experts: Sequence[ExpertInput]) -> None:
+    def check(experts: Sequence[WiredTerm]) -> None:
         guider.experts = tuple(experts)
         guider.check_run(noise, ksampler.sigmas)
 

@@ -20,8 +20,8 @@ from ....mcdm_core.product.terms.span import Span
 from ....mcdm_core.product.terms.term_numbers import TermError
 from ....mcdm_core.sampling.sweep import Sweep, Varied
 from ....mcdm_core.sampling.sweep_texts import parse_factors, parse_values, read_sweep, seeds_from
-from ..chain.attachments import REMEDIES
 from ..chain.node_ids import SETTING_NODES, SIGMAS
+from ..run.planning import REMEDIES
 from ..spaces.refusals import OF_SCORES, check_one_space
 from .faults import Fault, Trial, check_value, fault_of, first_fault
 from .queued_chain import QueuedChain, QueuedTerm, chain_of, fault_of_experts, queued_spaces
@@ -70,7 +70,6 @@ def _check_grid(node: QueuedNode) -> Fault | None:
         return fault
     if count and sweep.varied is Varied.ABSOLUTE and (fault := _lacks_condition(chain, sweep)):
         return fault
-
     return fault_of_experts(chain.experts, partial(_check_products, node, chain, EQ10, sweep))
 
 
@@ -83,8 +82,8 @@ def check_schedule(node: QueuedNode) -> Fault | None:
 def check_setting(node: QueuedNode) -> Fault | None:
     """Whether the setting that a node makes can be used: its span, and each of its other numbers."""
     kind = SETTING_NODES[node.class_type]
-    parts = {each.name: [each.name] for each in fields(kind)}
-    for start, end in (("start", "end"), ("sigma_start", "sigma_end")):  # judged together
+    parts, of_span = {each.name: [each.name] for each in fields(kind)}, [each.name for each in fields(Span)]
+    for start, end in zip(of_span[::2], of_span[1::2], strict=True):  # judged together
         parts[start] += parts.pop(end)
     return first_fault((name, partial(kind, **node.numbers(names))) for name, names in parts.items())
 

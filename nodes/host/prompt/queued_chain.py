@@ -64,7 +64,7 @@ def name_of(title: str, untitled: str = "this expert") -> Name:
 
 @dataclass(frozen=True, kw_only=True)
 class QueuedTerm(TermNumbers):
-    """An expert's numbers in a product, in the place of a run's `ExpertInput`.
+    """An expert's numbers as a queued prompt shows them; a run has a `WiredTerm` in its place, the core a `Term`.
 
     Attributes:
         name: What messages call the expert.

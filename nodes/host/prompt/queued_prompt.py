@@ -146,9 +146,8 @@ _current: ContextVar[QueuedPrompt | None] = ContextVar("mcdm_prompt", default=No
 def remember_prompt(json_data: dict) -> dict:
     """Keep a prompt for its validation; returns the request unchanged."""
     prompt, targets = json_data.get("prompt"), json_data.get("partial_execution_targets")
-    _current.set(
-        QueuedPrompt(prompt if isinstance(prompt, dict) else {}, targets if isinstance(targets, list) else None)
-    )
+    known = prompt if isinstance(prompt, dict) else {}
+    _current.set(QueuedPrompt(known, targets if isinstance(targets, list) else None))
     return json_data
 
 

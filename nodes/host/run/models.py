@@ -16,8 +16,8 @@ from torch import Tensor
 from ..chain.expert_chain import Conds, Experts
 from ..comfyui.devices import Devices, copies_of
 from ..evaluation.requests import Workers, conditionings_on, conds_of
-from ..spaces.joint_sample import JointState
 from ..spaces.run_spaces import RunSpaces
+from ..spaces.run_state import RunState
 from ..weights.adapter_groups import adapter_groups
 from ..weights.clones import SharedNetworks
 from .prepared import PreparedModel, RunInputs, memory_of_pass, process
@@ -123,7 +123,7 @@ class ModelsOfRun:
         conds = {name: entries for name, entries in conds.items() if name != _PASSENGERS}
         return network, conds, [patcher for patcher in additional if id(patcher) not in own_patchers]
 
-    def process(self, conds: Conds, state: JointState, inputs: RunInputs) -> list[Conds]:
+    def process(self, conds: Conds, state: RunState, inputs: RunInputs) -> list[Conds]:
         """Process the conditioning of the experts after the first, each against its own MODEL.
 
         Args:

@@ -12,26 +12,37 @@ from torch import Tensor
 
 from ....mcdm_core.product.evaluation.plan import Plan
 from ....mcdm_core.product.methods.registry import methods_of
-from ....mcdm_core.product.plans.combination import Combination, MakePlan, plan_product
+from ....mcdm_core.product.plans.combination import Combination, MakePlan, Remedies, plan_product
 from ....mcdm_core.product.plans.joint import PlanAcrossSpaces, spaces_ahead
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.rules.rule import Rule
 from ....mcdm_core.product.terms.span import SigmaAt
-from ..chain.attachments import REMEDIES, read_nulls
+from ..chain.attachments import read_nulls
 from ..chain.expert_chain import Experts, settings_of
 from ..comfyui.latents import mask_like
 from ..evaluation.model_forms import FormOf, form_of, is_flow, on_host, starts_from_pictures
-from ..spaces.joint_sample import JointSampler, JointState
+from ..spaces.joint_sample import JointSampler
 from ..spaces.refusals import check_sampler
 from ..spaces.run_spaces import RunSpaces
+from ..spaces.run_state import RunState
+
+REMEDIES = Remedies(
+    "Connect negative",
+    ("because a node that changed the guidance of its MODEL asks for it", "or remove that node"),
+    (
+        "the sampler or a node asks for the negative whatever the weights sum to, as CFG++ samplers do",
+        "choose another sampler",
+    ),
+)
+"""How a null is given in a graph, and who may want one."""
 
 
 @dataclass(frozen=True)
-class PlanOfRun:
-    """What is planned for a run.
+class PlansOfRun:
+    """The plans of a run, and what they are made for; `planner.at` gives the one at a noise level.
 
     Attributes:
-        planner: The plans at all noise levels, see `planner_of`.
+        planner: Makes and keeps them, see `planner_of`.
         form_of: Gives the forms of the MODELs' samples.
         shapes: The shapes of the parts of the latent; most have one part.
         state: The state of the run, in the latent spaces of its experts.
@@ -40,7 +51,7 @@ class PlanOfRun:
     planner: Planner[Plan]
     form_of: FormOf
     shapes: Sequence[Sequence[int]]
-    state: JointState
+    state: RunState
 
     def sampler_around(self, sampler: Any, reference: ModelPatcher) -> Any:
         """The SAMPLER of the run: of one latent space the given one, of several one that steps them all by it.

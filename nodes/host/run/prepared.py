@@ -15,10 +15,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
 from torch import Tensor
 
-from ..chain.attachments import copy_hook_keyframes
+from ..chain.conditioning_hooks import copy_hook_keyframes
 from ..chain.expert_chain import Conditioning, Conds
 from ..comfyui.devices import copies_at_work, copies_of
-from ..spaces.joint_sample import JointState
+from ..spaces.run_state import RunState
 
 
 class RunInputs(NamedTuple):
@@ -45,7 +45,7 @@ class RunInputs(NamedTuple):
         """Shapes of the parts of the latent; most have one part."""
         return self.latent_shapes or [self.noise.shape]
 
-    def of_model(self, patcher: ModelPatcher, state: JointState) -> RunInputs:
+    def of_model(self, patcher: ModelPatcher, state: RunState) -> RunInputs:
         """The reference's inputs in the shape of a MODEL's samples, with which its conditioning is processed.
 
         Args:

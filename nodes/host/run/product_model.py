@@ -12,8 +12,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
-from ..chain.attachments import has_hooks, hooks_of_all_passes
-from ..chain.expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
+from ..chain.conditioning_hooks import has_hooks, hooks_of_all_passes
+from ..chain.expert_chain import PRODUCT_KEY, Conditioning, Experts, WiredTerm
 from ..evaluation.requests import NEGATIVE, POSITIVE
 from ..files.expert_model import implicit_null
 from .guider import ProductGuider
@@ -28,7 +28,7 @@ _OWN_INPUTS = ("model", "reliability", "vae")
 _TAKES_A_GUIDER = {"SharkGuider": "SharkOptions GuiderInput, which goes to the options of ClownsharKSampler"}
 
 
-def product_model(reference: ExpertInput, experts: Experts) -> ModelPatcher:
+def product_model(reference: WiredTerm, experts: Experts) -> ModelPatcher:
     """Make a MODEL that is sampled as the product of itself and other experts.
 
     Args:
@@ -58,7 +58,7 @@ class _Takeover:
     """
 
     made: Callable[[], ModelPatcher | None]
-    given: ExpertInput
+    given: WiredTerm
     experts: Experts
 
     def __call__(
@@ -84,7 +84,7 @@ class _Takeover:
         following = (replace(expert, place=expert.place + 1) for expert in self.experts)
         return reference, *(self._on_reference(expert, reference) for expert in following)
 
-    def _on_reference(self, expert: ExpertInput, reference: ExpertInput) -> ExpertInput:
+    def _on_reference(self, expert: WiredTerm, reference: WiredTerm) -> WiredTerm:
         """The expert, on the reference's MODEL if both have the same, so that the two run in one batch.
 
         Experts with hooks keep theirs: hooks have to be registered with a MODEL before this wrapper is called.
@@ -103,9 +103,8 @@ class _HostedGuider(ProductGuider):
         self._host = _over_product(host, self._predict) if _own(host, "predict_noise") else None
         self.cfg = host.cfg
         self.model_options = host.model_options
-        self.conds = {
-            name: [dict(entry) for entry in conds] for name, conds in {**self.original_conds, **host.conds}.items()
-        }
+        given = {**self.original_conds, **host.conds}
+        self.conds = {name: [dict(entry) for entry in conds] for name, conds in given.items()}
 
     def go_on(
         self, executor: WrapperExecutor, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any

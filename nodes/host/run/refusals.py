@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ....mcdm_core.product.terms.term_numbers import TermError
 from ..chain.attachments import check_wrappers, hooks_on_guidance
-from ..chain.expert_chain import LABELS, PRODUCT_KEY, Conditioning, Conds, ExpertInput, Experts
+from ..chain.expert_chain import LABELS, PRODUCT_KEY, Conditioning, Conds, Experts, WiredTerm
 from ..comfyui.devices import device_of
 from ..comfyui.latents import is_one_frame
 from ..files.expert_model import ExpertModel, clamp_pixels
@@ -95,7 +95,7 @@ def _check_nested(experts: Experts) -> None:
 
 def _check_devices(experts: Experts) -> None:
     """Refuse a network that is to be on two devices, and ControlNets that are not on their expert's device."""
-    first: dict[int, ExpertInput] = {}
+    first: dict[int, WiredTerm] = {}
     for index, expert in enumerate(experts):
         other = first.setdefault(id(expert.model.model), expert)
         devices = [device_of(each.model) for each in (other, expert)]
@@ -165,7 +165,7 @@ def _check_latent(experts: Experts, latent_image: Tensor, packed: bool) -> None:
         )
 
 
-def _check_mask(expert: ExpertInput, latent_image: Tensor) -> None:
+def _check_mask(expert: WiredTerm, latent_image: Tensor) -> None:
     mask, name = expert.mask, expert.label
     if mask is None:
         return
@@ -186,7 +186,7 @@ def _check_mask(expert: ExpertInput, latent_image: Tensor) -> None:
 
 
 def _check_conditioning(
-    expert: ExpertInput, role: str, conditioning: Conditioning, latent_image: Tensor, elsewhere: bool
+    expert: WiredTerm, role: str, conditioning: Conditioning, latent_image: Tensor, elsewhere: bool
 ) -> None:
     """Refuse a condition that an expert can't read; `elsewhere` is whether the latent is not of the run's space."""
     network, name = expert.model.model, expert.label

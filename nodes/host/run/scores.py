@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ....mcdm_core.product.methods.lift_scores import LiftScores
-from ..chain.expert_chain import ExpertInput, Experts
+from ..chain.expert_chain import Experts, WiredTerm
 from ..comfyui.latents import parts_of
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class _Scores:
         values: That of each sample by each expert whose weight is not 0, shape (B, N).
     """
 
-    experts: tuple[weakref.ref[ExpertInput], ...]
+    experts: tuple[weakref.ref[WiredTerm], ...]
     values: Tensor
 
 

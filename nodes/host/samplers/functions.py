@@ -76,9 +76,8 @@ class SamplerCall:
                 bar.update()
                 if self.callback is not None:
                     level = self.sigmas[step]
-                    self.callback(
-                        {"x": self.last_x, "i": step, "sigma": level, "sigma_hat": level, "denoised": denoised}
-                    )
+                    told = {"x": self.last_x, "i": step, "sigma": level, "sigma_hat": level, "denoised": denoised}
+                    self.callback(told)
 
             yield report
 

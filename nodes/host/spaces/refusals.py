@@ -11,7 +11,7 @@ from torch import Tensor
 from ....mcdm_core.diffusion.schedule import levels_of
 from ....mcdm_core.product.plans.joint import check_falling
 from ....mcdm_core.product.terms.term_numbers import TermError
-from ..chain.expert_chain import ExpertInput, Experts
+from ..chain.expert_chain import Experts, WiredTerm
 from ..files.expert_model import ExpertModel
 from .run_spaces import RunSpaces, format_of, space_indices, space_name
 
@@ -148,15 +148,8 @@ def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Run
 def in_spaces(experts: Experts) -> list[InSpace]:
     """The experts as the checks of latent spaces see them, which a queued prompt shares."""
     return [
-        InSpace(
-            expert.label,
-            expert.subject,
-            space,
-            space_name(expert.model),
-            has_vae=expert.vae is not None,
-            is_remote=expert.workers is not None,
-        )
-        for expert, space in zip(experts, space_indices(experts), strict=True)
+        InSpace(each.label, each.subject, space, space_name(each.model), each.vae is not None, each.workers is not None)
+        for each, space in zip(experts, space_indices(experts), strict=True)
     ]
 
 
@@ -227,7 +220,7 @@ def _check_pictures(experts: Experts, latent_image: Tensor, beside: Sequence[Ten
         )
 
 
-def _check_vae(index: int, expert: ExpertInput) -> None:
+def _check_vae(index: int, expert: WiredTerm) -> None:
     vae, latent_format = expert.vae, format_of(expert.model)
     if vae is None:
         return
@@ -237,11 +230,8 @@ def _check_vae(index: int, expert: ExpertInput) -> None:
     told = [(way(a), way(b)) for way, a, b in zip(ways, wanted, given, strict=True) if a is not None and a != b]
     if told:
         first, second = (" ".join(words) for words in zip(*told, strict=True))
-        raise TermError(
-            f"{expert.subject} needs a VAE {first} and got one {second}; connect the VAE that belongs to its model.",
-            index,
-            "vae",
-        )
+        needed = f"{expert.subject} needs a VAE {first} and got one {second}"
+        raise TermError(f"{needed}; connect the VAE that belongs to its model.", index, "vae")
 
 
 def _shrinking(ratio: int) -> str:

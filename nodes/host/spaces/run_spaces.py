@@ -16,7 +16,7 @@ from comfy.taesd.taesd import TAESD
 from torch import Tensor
 
 from ....mcdm_core.product.spaces import JointSpaces, Space, size_like
-from ..chain.expert_chain import Conds, ExpertInput, Experts
+from ..chain.expert_chain import Conds, Experts, WiredTerm
 from ..comfyui.latents import without_time_axis
 from ..files.expert_model import ExpertModel
 
@@ -33,7 +33,7 @@ def format_of(patcher: ModelPatcher) -> Any:
 
 def space_indices(experts: Experts) -> list[int]:
     """For each expert the index of its latent space, counted from 0 in the order of the chain."""
-    firsts: list[ExpertInput] = []
+    firsts: list[WiredTerm] = []
     indices = []
     for expert in experts:
         index = next((i for i, first in enumerate(firsts) if _share_space(first, expert)), len(firsts))
@@ -43,7 +43,7 @@ def space_indices(experts: Experts) -> list[int]:
     return indices
 
 
-def _share_space(first: ExpertInput, second: ExpertInput) -> bool:
+def _share_space(first: WiredTerm, second: WiredTerm) -> bool:
     """Whether two experts are of one latent space: the same numbers stand for the same picture."""
     one, other = format_of(first.model), format_of(second.model)
     if one.latent_channels != other.latent_channels or one.latent_dimensions != other.latent_dimensions:
@@ -98,7 +98,7 @@ class RunSpaces:
         return range(1, max(self.indices) + 1)
 
     @cached_property
-    def firsts(self) -> list[ExpertInput]:
+    def firsts(self) -> list[WiredTerm]:
         """The first expert of each space."""
         return [self._experts[self.indices.index(index)] for index in (0, *self.others)]
 
@@ -241,9 +241,8 @@ class PictureCoder:
         vae, dtype = self.vae, self.vae.vae_dtype
         if isinstance(vae.first_stage_model, TAESD):
             return MAPS_OF_TINY * math.prod(space.picture) * comfy.model_management.dtype_size(dtype)
-        samples, pictures = (
-            self._framed(torch.empty(1, *shape, device="meta")).shape for shape in (space.shape, (3, *space.picture))
-        )
+        shapes = space.shape, (3, *space.picture)
+        samples, pictures = (self._framed(torch.empty(1, *shape, device="meta")).shape for shape in shapes)
         return max(vae.memory_used_decode(samples, dtype), vae.memory_used_encode(pictures, dtype))
 
     def _in_turn(self, values: Tensor, memory: Callable[..., float], code: Callable[[Tensor], Tensor]) -> Tensor:

@@ -12,8 +12,8 @@ import comfy.utils
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP
 
-from ..chain.attachments import has_hooks
-from ..chain.expert_chain import ExpertInput, Experts
+from ..chain.conditioning_hooks import has_hooks
+from ..chain.expert_chain import Experts, WiredTerm
 from ..comfyui.devices import copies_of
 from .differences import (
     controlnets_of,
@@ -64,7 +64,7 @@ def stand_ins(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:
     return found
 
 
-def _needs_own_parameters(expert: ExpertInput) -> bool:
+def _needs_own_parameters(expert: WiredTerm) -> bool:
     """Whether a hook or ControlNet in an expert's conditioning changes or copies the parameters of its MODEL."""
     return has_hooks(expert) or any(copies_parameters(control) for _, control in controlnets_of(expert))
 

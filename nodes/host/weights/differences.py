@@ -14,7 +14,7 @@ from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor, nn
 
 from ..chain.attachments import CFG_HOOKS, PREDICTING, wrappers_of
-from ..chain.expert_chain import PRODUCT_KEY, ExpertInput
+from ..chain.expert_chain import PRODUCT_KEY, WiredTerm
 from ..comfyui.devices import with_index
 
 _GUIDING = (*CFG_HOOKS, "disable_cfg1_optimization")
@@ -120,13 +120,11 @@ def same_options(first: ModelPatcher, second: ModelPatcher) -> bool:
 
     False where a node sets up state on either MODEL for each run, as EasyCache does with its cache.
     """
-    if any(key != PRODUCT_KEY for each in (first, second) for _, key, _ in wrappers_of(each, WrappersMP.OUTER_SAMPLE)):
+    both = first, second
+    if any(key != PRODUCT_KEY for each in both for _, key, _ in wrappers_of(each, WrappersMP.OUTER_SAMPLE)):
         return False
-    options = [
-        {name: value for name, value in patcher.model_options.items() if name not in _GUIDING}
-        for patcher in (first, second)
-    ]
-    wrappers = ({kind: patcher.wrappers.get(kind, {}) for kind in PREDICTING} for patcher in (first, second))
+    options = ({name: value for name, value in each.model_options.items() if name not in _GUIDING} for each in both)
+    wrappers = ({kind: each.wrappers.get(kind, {}) for kind in PREDICTING} for each in both)
     return alike(*options) and alike(*wrappers)
 
 
@@ -148,7 +146,7 @@ def alike(first: Any, second: Any) -> bool:
     return isinstance(first, (bool, int, float, str)) and type(first) is type(second) and first == second
 
 
-def controlnets_of(expert: ExpertInput) -> Iterator[tuple[str, ControlBase]]:
+def controlnets_of(expert: WiredTerm) -> Iterator[tuple[str, ControlBase]]:
     """The ControlNets of an expert's CONDITIONINGs, with those that they are chained to; each with the input's name."""
     for role, conditioning in expert.conditionings.items():
         for _, values in conditioning:

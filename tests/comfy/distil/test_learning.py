@@ -60,7 +60,7 @@ def test_core_saves_loads_and_draws_it(learned, base, host):
 
 def run_of(host, learned, model):
     """A run of a MODEL with the student's prompt at cfg 1: the core's teacher of one expert, which is CFGGuider."""
-    expert = host.chain.expert_chain.ExpertInput(model, learned.given["positive"][0], weight=1.0)
+    expert = host.chain.expert_chain.WiredTerm(model, learned.given["positive"][0], weight=1.0)
     guider = host.run.guider.ProductGuider((expert,))
     return host.distil.teacher.GuidedTeacher([guider], learned.given["sigmas"][0], (4, 8, 12), lambda: None)
 

@@ -98,7 +98,7 @@ def test_tokens_of_another_width(host, kind, config):
 
     def check(width):
         tokens = [[torch.zeros(1, 2, width), {}]]
-        host.run.refusals.checked_spaces((host.chain.expert_chain.ExpertInput(patcher, tokens, tokens),), latent)
+        host.run.refusals.checked_spaces((host.chain.expert_chain.WiredTerm(patcher, tokens, tokens),), latent)
 
     check(7)
     if config:

@@ -171,7 +171,7 @@ def test_a_model_without_weights_is_no_model_to_sample(remote, load):
     ],
 )
 def test_what_a_worker_says_of_pairs_is_taken_over(remote, host, load, replaces, asks, expected):
-    described_by, model, pairs_of = remote("served").describe_model, remote("model"), host.chain.pairs.pairs_of
+    described_by, model, pairs_of = remote("served").describe_model, remote("model"), host.evaluation.pairs.pairs_of
     there = load("hair").model.clone()
     if replaces:
         there.add_object_patch("diffusion_model.forward", lambda x, *args, **kwargs: x)

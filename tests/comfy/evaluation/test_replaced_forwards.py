@@ -110,7 +110,7 @@ def test_a_prompt_twice_is_one_prompt_at_the_sum_of_weights(experts, product_of,
 
 def test_what_replaces_something_and_asks_no_more_rows(host, small):
     """A schedule, a setting, a layer with other weights and what is compiled run as what they replace."""
-    replaces_forwards = host.chain.pairs.replaces_forwards
+    replaces_forwards = host.evaluation.pairs.replaces_forwards
     model = small.network()
     block = model.model.diffusion_model.blocks[0]
     name = "diffusion_model.blocks.0"

@@ -9,7 +9,7 @@ import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from .attachments import PREDICTING, wrappers_of
+from ..chain.attachments import PREDICTING, wrappers_of
 
 # Families whose networks take half of a batch as conditions and half as nulls.
 _PAIRWISE = (comfy.model_base.SeedVR2, comfy.model_base.ACEStep15, comfy.model_base.Hunyuan3Dv2_1)
@@ -42,9 +42,8 @@ def replaces_forwards(patcher: ModelPatcher) -> bool:
 
     Such a function may take half of a batch as conditions and half as nulls, as KJNodes' WanVideoNAG does.
     """
-    inside = [
-        (name, value) for name, value in patcher.object_patches.items() if name.split(".")[0] == "diffusion_model"
-    ]
+    objects = patcher.object_patches.items()
+    inside = [(name, value) for name, value in objects if name.split(".")[0] == "diffusion_model"]
     return any(callable(value) and not _runs_like_original(patcher, name, value) for name, value in inside)
 
 
