@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from .. import product
 from ..diffusion.schedule import sigma_at_progress
 from ..expert.condition import Condition
 from ..expert.expert import Expert
@@ -19,7 +20,7 @@ from ..product.terms.term import Term
 from .roles import Within
 from .trajectories import highest
 
-_LOGGER = logging.getLogger(ProductDenoiser.__module__.rpartition(".")[0])
+_LOGGER = logging.getLogger(product.__name__)
 
 
 class ProductTeacher:
