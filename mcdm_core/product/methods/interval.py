@@ -51,9 +51,9 @@ class GuidanceInterval(Method):
         """
         if phase:
             return draft
-        positive = {i: weight for i, weight in draft.unmasked.items() if weight > 0}
+        positive = {i: weight for i, weight in draft.given.items() if weight > 0}
         if not positive:
-            labels = ", ".join(draft.terms[i].label for i in draft.unmasked)
+            labels = ", ".join(draft.terms[i].label for i in draft.given)
             raise ValueError(
                 f"Expected an expert of positive weight wherever {self._label} does not reach, and got none "
                 f"among {labels}; raise the weight of one of them, or widen the interval."

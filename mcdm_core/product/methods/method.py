@@ -27,14 +27,14 @@ class Draft:
     Attributes:
         terms: The numbers of all experts.
         masks: Each expert's mask, values 0…1; None is everywhere.
-        unmasked: w_i of the experts that act, by their index, before masks and methods; these leave them as they are.
+        given: w_i of the experts that act, by their index, before masks and methods; these leave them as they are.
         weights: w_i of all experts, scaled by the masks; 0 for those that don't act.
         guided: False outside a guidance interval, where the weights sum to 1 and nulls cancel under either rule.
     """
 
     terms: Sequence[TermNumbers]
     masks: Sequence[Tensor | None]
-    unmasked: Mapping[int, float]
+    given: Mapping[int, float]
     weights: Sequence[Coefficient]
     guided: bool = True
 
@@ -84,7 +84,7 @@ class Method:
         return None
 
     def phases(self) -> Sequence[Hashable]:
-        """All phases that it may have, for checks that know no noise level; of a whole span only that within it."""
+        """All phases that it may have, for checks that know no noise level; one if its span is the whole run."""
         return (None,)
 
     def sets(self, active: tuple[int, ...], terms: Sequence[TermNumbers]) -> list[tuple[int, ...]]:

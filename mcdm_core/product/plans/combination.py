@@ -118,12 +118,12 @@ class Combination:
         if not moment.acting:
             raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
         masks = self.masks or [None] * len(self.terms)
-        unmasked = {i: self.terms[i].weight * moment.factors[i] for i in moment.acting}
+        given = {i: self.terms[i].weight * moment.factors[i] for i in moment.acting}
         weights: list[Coefficient] = [0.0] * len(self.terms)
-        for i, weight in unmasked.items():
+        for i, weight in given.items():
             mask = masks[i]
             weights[i] = weight if mask is None else weight * mask
-        draft = Draft(self.terms, masks, unmasked, weights)
+        draft = Draft(self.terms, masks, given, weights)
         for method, phase in zip(self.methods, moment.phases, strict=True):
             draft = method.draft(draft, phase)
         return draft
@@ -201,7 +201,7 @@ def plan_product(combination: Combination, moment: Moment, why: tuple[str, str] 
         on_host = replace(combination, masks=combination.masks_on_host, masks_on_host=())
         return _on_device(combination, moment, plan_product(on_host, moment, why))
     draft = combination.draft(moment)
-    _check_unguided(draft)
+    check_unguided(draft)
     coefficients = combination.coefficients(draft, moment)
     rule, owners, wanted = combination.rule, combination.owners, moment.want_null
 
@@ -248,7 +248,8 @@ def _on_device(combination: Combination, moment: Moment, on_host: Plan) -> Plan:
     return replace(on_host, weights=draft.weights, reliabilities=reliabilities, on_host=on_host)
 
 
-def _check_unguided(draft: Draft) -> None:
+def check_unguided(draft: Draft) -> None:
+    """Refuse weights that don't sum to 1 outside a guidance interval, as those of every plan have to."""
     total = total_of(draft.weights)
     if not draft.guided and not everywhere(is_one(total)):
         changed = "" if isinstance(total, Tensor) else f" to {total:g} in all"

@@ -32,7 +32,7 @@ from ..rules.coefficients import TOLERANCE, Coefficient, anywhere, differs, guid
 from ..rules.rule import add_weighted
 from ..spaces import JointSpaces, resized_coefficient
 from ..terms.span import Window
-from .combination import Combination, Moment
+from .combination import Combination, Moment, check_unguided
 
 _WHY_MISSING = (
     "because each latent space is guided away from negatives of its own",
@@ -67,14 +67,14 @@ class JointPlan(Plan):
         summands: Whose sum the product is.
         details: The reference's, in whose picture are the details that a smaller one can't hold; None if none is
             smaller, or the reference's experts don't act.
-        trust: A of every space, if all of them have U; else empty, and there is no guidance that could be scaled.
+        reliability_of: A of every space, if all of them have U; else empty, and no guidance could be scaled.
     """
 
     spaces: JointSpaces
     space_of: Sequence[int]
     summands: Sequence[Summand] = ()
     details: Summand | None = None
-    trust: Mapping[int, Coefficient] = field(default_factory=dict)
+    reliability_of: Mapping[int, Coefficient] = field(default_factory=dict)
 
     def is_single(self, index: int) -> bool:
         """Never: predictions of several spaces are combined."""
@@ -94,8 +94,8 @@ class JointPlan(Plan):
         for summand in self.summands:
             mapped = self.spaces.to_reference(summand.space, self._mean(summand, cond, null), finer)
             summed.append(summand.coefficient * mapped)
-            if summand.of_nulls and summand.space in self.trust:
-                of_u.append(self.trust[summand.space] * mapped)
+            if summand.of_nulls and summand.space in self.reliability_of:
+                of_u.append(self.reliability_of[summand.space] * mapped)
         total = _sum(summed)
         if not of_u:
             return total, total
@@ -131,12 +131,13 @@ class PlanAcrossSpaces:
             ValueError: If no expert acts, or those that do cannot be combined.
         """
         draft = combination.draft(moment)
+        check_unguided(draft)
         weights, reliabilities = draft.weights, list(draft.weights)
         if draft.guided:
             reliabilities = combination.reliabilities(draft, moment._replace(want_null=True))
         members = [[i for i in moment.acting if self.space_of[i] == s] for s in range(len(self.spaces.spaces))]
         sums = {space: total_of([reliabilities[i] for i in own]) for space, own in enumerate(members) if own}
-        trust = {space: each for space, each in sums.items() if differs(each, 0.0)}
+        reliability_of = {space: each for space, each in sums.items() if differs(each, 0.0)}
         summands = [
             summand
             for space, own in enumerate(members)
@@ -145,7 +146,7 @@ class PlanAcrossSpaces:
         nulls = tuple(dict.fromkeys(j for each in summands if each.of_nulls for j in each.means))
         combination.check_nulls(nulls, lambda _: _WHY_MISSING)
         with_null = {summand.space for summand in summands if summand.of_nulls}
-        has_u = not combination.rule.always_combines_nulls and all(space in with_null for space in trust)
+        has_u = not combination.rule.always_combines_nulls and all(space in with_null for space in reliability_of)
         return JointPlan(
             weights=weights,
             reliabilities=reliabilities,
@@ -158,7 +159,7 @@ class PlanAcrossSpaces:
             space_of=self.space_of,
             summands=tuple(summands),
             details=self._details(combination, summands, reliabilities),
-            trust=trust if has_u else {},
+            reliability_of=reliability_of if has_u else {},
         )
 
     def _summands(
@@ -175,7 +176,7 @@ class PlanAcrossSpaces:
             return summands + self._of_signs(space, {j: reliabilities[j] - weights[j] for j in own}, of_nulls=True)
         coefficient = total_of([reliabilities[j] for j in own]) - total_of([weights[j] for j in own])
         if own and differs(coefficient, 0.0):
-            means = self._means(space, {j: reliabilities[j] for j in own}, _by_trust(combination, own))
+            means = self._means(space, {j: reliabilities[j] for j in own}, _by_reliability(combination, own))
             summands.append(Summand(space, coefficient, means, of_nulls=True))
         return summands
 
@@ -189,7 +190,7 @@ class PlanAcrossSpaces:
         nulls = sorted({j for summand in own if summand.of_nulls for j in summand.means})
         if not nulls:
             return own[0]
-        means = self._means(0, {j: reliabilities[j] for j in nulls}, _by_trust(combination, nulls))
+        means = self._means(0, {j: reliabilities[j] for j in nulls}, _by_reliability(combination, nulls))
         return Summand(0, 1.0, means, of_nulls=True)
 
     def _of_signs(self, space: int, counts: Mapping[int, Coefficient], of_nulls: bool = False) -> list[Summand]:
@@ -220,14 +221,14 @@ class PlanAcrossSpaces:
         return {i: mean for i, mean in means.items() if anywhere(mean != 0)}
 
 
-def _by_trust(combination: Combination, own: Collection[int]) -> dict[int, float]:
+def _by_reliability(combination: Combination, own: Collection[int]) -> dict[int, float]:
     """The means of U where reliabilities are 0: by those before masks, or else over all nulls that there are."""
-    trust = {j: combination.terms[j].reliability for j in own}
-    if not any(trust.values()) and combination.have_null:
-        trust = {j: float(combination.have_null[j]) for j in own}
-    if not any(trust.values()):
-        trust = dict.fromkeys(own, 1.0)
-    return {j: each / sum(trust.values()) for j, each in trust.items()}
+    shares = {j: combination.terms[j].reliability for j in own}
+    if not any(shares.values()) and combination.have_null:
+        shares = {j: float(combination.have_null[j]) for j in own}
+    if not any(shares.values()):
+        shares = dict.fromkeys(own, 1.0)
+    return {j: each / sum(shares.values()) for j, each in shares.items()}
 
 
 def spaces_ahead(windows: Sequence[Window], space_of: Sequence[int], level: NoiseLevel) -> list[int]:

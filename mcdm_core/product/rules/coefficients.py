@@ -46,7 +46,7 @@ class Coefficients:
         return everywhere(is_one(total_of(self._known.scaled_weights)))
 
     @cached_property
-    def trusted(self) -> list[bool]:
+    def has_reliability(self) -> list[bool]:
         """Whether a_j is not 0 everywhere."""
         return [anywhere(a != 0) for a in self._known.reliabilities]
 

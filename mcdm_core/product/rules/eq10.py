@@ -73,7 +73,7 @@ def guidance_pair(
         C and U, shape (B, …); U is 0 where there is none at all.
     """
     zero = torch.zeros_like(first_of_one_shape([*cond, *null]))
-    missing = [prediction is None and counts for prediction, counts in zip(null, coefficients.trusted, strict=True)]
+    missing = [each is None and counts for each, counts in zip(null, coefficients.has_reliability, strict=True)]
     if any(missing) and not all(prediction is None for prediction in null):
         together = add_weighted(zero, cond, coefficients.weights)
         null = [together if left_out else prediction for prediction, left_out in zip(null, missing, strict=True)]

@@ -14,6 +14,7 @@ from mcdm_core.cli.sampling_options import SamplingOptions
 from mcdm_core.expert.expert import Expert
 from mcdm_core.product.denoisers.joint_denoiser import JointDenoiser
 from mcdm_core.product.methods.lift_scores import LiftScores
+from mcdm_core.product.methods.method import Method
 from mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_core.product.spaces import resized
 from mcdm_core.product.terms.curve import factor_at, progress_at
@@ -287,6 +288,16 @@ def test_outside_a_guidance_interval_no_null_is_asked_in_any_space():
     found = run(terms, noise, settings=[interval])
     torch.testing.assert_close(found[0], plain_run(terms_at, noise)[first], rtol=1e-9, atol=1e-9)
     assert sum(rows) == 2 * (4 + 8 + 8 + 4)
+
+
+def test_unguided_weights_of_all_spaces_together_keep_their_sum():
+    class Weaker(Method):
+        def draft(self, draft, phase):
+            return replace(draft, weights=[0.5 * weight for weight in draft.weights])
+
+    _, terms = two_spaces()
+    with pytest.raises(ValueError, match=r"sum to 1 outside a guidance interval, .* changed to 0\.5 in all"):
+        run(terms, joint_noise(terms), settings=[Passes(start=0.6), Weaker()])
 
 
 def test_a_null_of_another_space_grows_by_the_levels_of_its_own():

@@ -202,7 +202,7 @@ def test_masks_on_a_device_are_never_looked_into(rule, weights, guided):
 
     plan, elsewhere = made(masks), made([mask.to("meta") for mask in masks], masks)
     assert {weight.device.type for weight in elsewhere.weights if isinstance(weight, torch.Tensor)} == {"meta"}
-    for name in ("without_null", "trusted", "own_null_counts", "scale", "conditions", "nulls"):
+    for name in ("without_null", "has_reliability", "own_null_counts", "scale", "conditions", "nulls"):
         assert getattr(elsewhere, name) == getattr(plan, name), name
     beside = made([mask.clone() for mask in masks], masks)
     for name in ("weights", "reliabilities"):
