@@ -33,6 +33,7 @@ LAYERS = {
     },
     "mcdm_core.product": {
         "denoisers": 5,
+        "evaluate": 4,
         "plans": 4,
         "methods": 3,
         "evaluation": 2,

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ...diffusion.schedule import levels_of, sigma_at_progress
+from ..evaluate import evaluate
 from ..evaluation.evaluation import Evaluation, NoiseLevel, Point
 from ..evaluation.plan import Plan
 from ..methods.method import Method, Methods, Setting
@@ -18,7 +19,6 @@ from ..plans.planner import Planner
 from ..rules.eq10 import EQ10
 from ..rules.rule import Rule
 from ..terms.term import Term
-from .evaluate import evaluate
 from .term_networks import ExpertPoint, TermNetworks
 
 

@@ -1,4 +1,7 @@
-"""One evaluation of a product: the sample and noise level, the predictions that networks are asked for, the answers."""
+"""One evaluation of a product: the sample and noise level, the predictions that networks are asked for, the answers.
+
+`product/evaluate.py` fills it, stage by stage.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

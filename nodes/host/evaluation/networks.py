@@ -3,8 +3,8 @@
 `NetworksOfRun` sorts requests by device and MODEL, and makes batches of those to one MODEL, each a call of ComfyUI's.
 One question goes this way, from the core to a network:
 
-1. `mcdm_core.product.denoisers.evaluate` asks `_NetworksAtPoint.ask` (`product.py`) for what the plan takes, in which
-   a null that experts share stands once;
+1. `mcdm_core.product.evaluate` asks `_NetworksAtPoint.ask` (`product.py`) for what the plan takes, in which a null that
+   experts share stands once;
 2. `NetworksOfRun.requests` makes requests of it, and adds the null of a MODEL that reads it beside its condition;
 3. those to experts on workers go to them; `NetworksOfRun.predict` sorts the others by the MODEL in whose batch they are
    asked (`asked_with`) and by device, and `Devices.run` asks devices side by side;
@@ -93,15 +93,15 @@ class NetworksOfRun:
         firsts = map(self._first_with_same_null, range(len(in_pairs)))
         return [index if in_pairs[index] or in_pairs[first] else first for index, first in enumerate(firsts)]
 
-    def requests(self, asked: Asked, guided: bool) -> list[Request]:
+    def requests(self, asked: Asked, takes_nulls: bool) -> list[Request]:
         """The predictions to make: under the conditions, and under the distinct nulls.
 
         Args:
             asked: The predictions that the product needs.
-            guided: Whether the product needs nulls. False at cfg 1, where ComfyUI takes no negatives unless a node
+            takes_nulls: Whether the product needs any. False at cfg 1, where ComfyUI takes no negatives unless a node
                 demands them.
         """
-        read_beside = [each.may_be_read if guided else each.are_read for each in self._pairs]
+        read_beside = [each.may_be_read if takes_nulls else each.are_read for each in self._pairs]
         beside = [i for i in asked.conditions if read_beside[i] and NEGATIVE in self.conds[i]]
         nulls = [Request(j, NEGATIVE) for j in dict.fromkeys([*asked.nulls, *beside])]
         if beside and not self._told_of_pairs:
@@ -185,11 +185,11 @@ class NetworksOfRun:
         return [batch for batch in (together, *by_expert) if batch]
 
     def _predict_batch(
-        self, batch: list[Request], asked: ModelPatcher, point: ModelPoint, options: OptionsOf
+        self, batch: list[Request], asked_with: ModelPatcher, point: ModelPoint, options: OptionsOf
     ) -> dict[Request, Tensor]:
         """Predictions for requests to one MODEL, or to several that differ only in adapters, by one's options."""
         patchers = [self._stand_in_of(request.expert) for request in batch]
-        own = options[asked]
+        own = options[asked_with]
         predictions = self.shared.in_one_pass(patchers, own, partial(self._call, patchers[0], batch, point, own))
         if predictions is not None:
             return dict(zip(batch, predictions, strict=True))

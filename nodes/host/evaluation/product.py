@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,13 +12,13 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....mcdm_core.product.denoisers.evaluate import evaluate
+from ....mcdm_core.product.evaluate import evaluate
 from ....mcdm_core.product.evaluation.evaluation import Evaluation, NoiseLevel, Point
 from ....mcdm_core.product.evaluation.forms import align
 from ....mcdm_core.product.evaluation.plan import Asked, Plan, Predictions
 from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.plans.planner import Planner
-from ....mcdm_core.product.plans.separate import SeparateCoefficients, SeparatePlan, plan_separately
+from ....mcdm_core.product.plans.separate import SeparateCoefficients, Weigh, plan_separately
 from ..chain.attachments import CFG_HOOKS
 from ..spaces.refusals import check_guidance
 from ..spaces.run_state import RunState
@@ -40,7 +40,6 @@ class ProductOfRun:
         methods: All that take part in evaluations: the product's methods, and scores.
         workers: The workers that have experts of the run; None if all are here.
         observers: Are shown every evaluation.
-        separate: Gives separate predictions their coefficients, within `separately`; None for the product.
     """
 
     networks: NetworksOfRun
@@ -50,7 +49,7 @@ class ProductOfRun:
     methods: Methods
     workers: Workers | None
     observers: list[Observer] = field(default_factory=list)
-    separate: SeparateCoefficients | None = None
+    _separate: SeparateCoefficients | None = field(default=None, init=False)  # within `separately`
 
     def __post_init__(self) -> None:
         self.reference, self.spaces = self.networks.reference, self.state.spaces
@@ -58,14 +57,14 @@ class ProductOfRun:
         self.planner.change(replace(self.planner.combination, null_owners=self.networks.null_owners()))
 
     @contextmanager
-    def separately(self, sigmas: Tensor) -> Iterator[Planner[SeparatePlan]]:
-        """A part of a run in which separate predictions are combined with the coefficients that `separate` gives.
+    def separately(self, sigmas: Tensor) -> Iterator[Callable[[Weigh], SeparateCoefficients]]:
+        """A part of a run in which the separate predictions of experts are combined.
 
         Args:
             sigmas: Noise levels of the run, shape (S + 1,).
 
         Yields:
-            The planner of that part.
+            Sets the coefficients of the calls that follow; what it returns has the predictions of the last one.
 
         Raises:
             ValueError: If an expert lacks a null that it needs, none is of positive weight, or experts take turns.
@@ -74,11 +73,16 @@ class ProductOfRun:
         self.methods.check_separate()
         apart = together.making(plan_separately)
         apart.check_run(sigmas)
+
+        def weigh_by(weigh: Weigh) -> SeparateCoefficients:
+            self._separate = SeparateCoefficients(apart.at, weigh)
+            return self._separate
+
         try:
             self.planner = apart
-            yield apart
+            yield weigh_by
         finally:
-            self.planner, self.separate = together, None
+            self.planner, self._separate = together, None
 
     def predict(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
         """Combined prediction of x0.
@@ -103,7 +107,7 @@ class ProductOfRun:
             self.planner.at(level, want_null),
             partial(self.planner.plain_at, level, want_null),
             _NetworksAtPoint(self, x, sigma, level, model_options),
-            self.methods if self.separate is None else Methods([*self.methods, self.separate]),
+            self.methods if self._separate is None else Methods([*self.methods, self._separate]),
         )
         for observe in self.observers:
             observe(evaluation)
@@ -111,7 +115,7 @@ class ProductOfRun:
 
     def _guide(self, evaluation: Evaluation, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
         """U + s·(C − U), see `Rule.pair`, through the hooks that ComfyUI runs on guidance; see `CfgHooks`."""
-        (guided, uncond), plan, x = map(self._shown, evaluation.pair()), evaluation.plan, evaluation.point.x
+        (cond, uncond), plan, x = map(self._shown, evaluation.pair()), evaluation.plan, evaluation.point.x
         own = None
         if 0 in evaluation.cond:
             owner, mask = plan.null_owners[0], self.planner.combination.masks[0]
@@ -125,7 +129,7 @@ class ProductOfRun:
         network, scale = self.reference.model, plan.scale
         own_conds = self.networks.conds[0]
         conds = [own_conds.get(POSITIVE), own_conds.get(NEGATIVE) if plan.nulls else None]
-        out = [guided, uncond]
+        out = [cond, uncond]
         given = {"conds": conds, "cond_scale": scale, "timestep": sigma, "input": x, "sigma": sigma, "model": network}
         for hook in model_options.get("sampler_pre_cfg_function", []):
             out = hook({**given, "conds_out": out, "model_options": model_options})

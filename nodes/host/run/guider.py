@@ -164,8 +164,9 @@ class ProductGuider(comfy.samplers.CFGGuider):
         plans = self.plans = self._plan_run(inputs, device)
         sampler = plans.sampler_around(sampler, self.model_patcher)
         scores = LiftScores(self.experts) if self.scores else None
+        methods = Methods(filter(None, [*plans.planner.methods, scores]))
         try:
-            plans.planner.methods.begin(levels_of(sigmas), plans.planner.combination.read_nulls)
+            methods.begin(levels_of(sigmas), plans.planner.combination.read_nulls)
             models.announce(partial(self.levels_met_by, sigmas=sigmas))
             processed = models.process(self.conds, plans.state, inputs)
             self.conds = conds_of(self.conds, 0)
@@ -173,15 +174,15 @@ class ProductGuider(comfy.samplers.CFGGuider):
                 models.workers.begin(inputs, plans.form_of)
             models.shared.activate(self.model_patcher)
             rest = (callback, disable_pbar, seed, *args)
-            with self._wrapper(WrappersMP.SAMPLER_SAMPLE, partial(self._begin_product, processed, scores)):
+            with self._wrapper(WrappersMP.SAMPLER_SAMPLE, partial(self._begin_product, processed, methods)):
                 made = super().inner_sample(noise, latent_image, device, sampler, sigmas, denoise_mask, *rest, **kwargs)
-            plans.planner.methods.end()
+            methods.end()
             if scores is not None:
                 self._scores = scores_of_run(scores, self.inner_model.process_latent_in(made), sigmas)
             return made
         finally:
             models.shared.restore()  # before CFGGuider cleans up after the reference expert
-            plans.planner.methods.forget()
+            methods.forget()
 
     def _plan_run(self, inputs: RunInputs, device: Any) -> PlansOfRun:
         """Plan the run; asks no network of an expert."""
@@ -208,7 +209,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
     def _begin_product(
         self,
         processed: list[Conds],
-        scores: LiftScores | None,
+        methods: Methods,
         run_sampler: Callable[..., Tensor],
         *args: Any,
         **kwargs: Any,
@@ -220,7 +221,6 @@ class ProductGuider(comfy.samplers.CFGGuider):
         options = {other.patcher: other.model_options for other in models.others}
         read_nulls = plans.planner.combination.read_nulls
         networks = NetworksOfRun(self.experts, conds, read_nulls, options, models.shared, models.devices)
-        methods = plans.planner.methods if scores is None else Methods([*plans.planner.methods, scores])
         self.product = ProductOfRun(networks, plans.form_of, plans.state, plans.planner, methods, models.workers)
         if self.observer is not None:
             self.product.observers.append(self.observer)

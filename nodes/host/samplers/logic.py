@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 import torch
@@ -11,8 +11,7 @@ from torch import Tensor
 from ....mcdm_core.diffusion.schedule import levels_of, to_flow
 from ....mcdm_core.product.evaluation.evaluation import Evaluation
 from ....mcdm_core.product.evaluation.forms import FLOW_LIMIT
-from ....mcdm_core.product.plans.planner import Planner
-from ....mcdm_core.product.plans.separate import SeparateCoefficients, SeparatePlan, Weigh
+from ....mcdm_core.product.plans.separate import SeparateCoefficients, Weigh
 from ....mcdm_core.sampling import sample_logic
 from ....mcdm_core.sampling.operations import HARMONIC, Logic
 from ..run.guider import ProductGuider
@@ -67,7 +66,7 @@ class _RunDenoiser:
     def __init__(self, run: SamplerCall, guider: ProductGuider, ending: ExitStack):
         self._run, self._guider, self._ending = run, guider, ending
         self._shown: list[Evaluation] = []
-        self._planner: Planner[SeparatePlan] | None = None
+        self._weigh_by: Callable[[Weigh], SeparateCoefficients] | None = None
         guider.product.observers.append(self._shown.append)
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
@@ -83,10 +82,9 @@ class _RunDenoiser:
 
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
         """X0 with the weights from `weigh`, and each expert's own prediction, see the core's `TermsDenoiser`."""
-        product = self._guider.product
-        if self._planner is None:
-            self._planner = self._ending.enter_context(product.separately(self._run.sigmas))
-        separate = product.separate = SeparateCoefficients(self._planner.at, weigh)
+        if self._weigh_by is None:
+            self._weigh_by = self._ending.enter_context(self._guider.product.separately(self._run.sigmas))
+        separate = self._weigh_by(weigh)
         return self(x, sigma), separate.predicted
 
     def own_form(self, x: Tensor, sigma: float) -> tuple[Tensor, float]:

@@ -6,9 +6,9 @@ The caller brings the networks and knows how to ask them: the core's denoiser th
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ..evaluation.evaluation import Evaluation, Networks, Point
-from ..evaluation.plan import Plan
-from ..methods.method import Method
+from .evaluation.evaluation import Evaluation, Networks, Point
+from .evaluation.plan import Plan
+from .methods.method import Method
 
 
 def evaluate(
