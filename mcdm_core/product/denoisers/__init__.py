@@ -1,1 +1,1 @@
-"""The terms as one denoiser, in one latent space or in several, and the evaluation through all stages."""
+"""The terms as one denoiser, in one latent space or in several."""
