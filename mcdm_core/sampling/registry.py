@@ -16,6 +16,6 @@ ABOUT: dict[str, str] = {}
 
 
 def register(name: str, sampler: Named, about: str) -> Named:
-    """Make a sampler known by a name; `about` says how it removes noise."""
+    """Make a sampler known by a name; `about` goes on after it, such as "adds none on the way" (of noise)."""
     SAMPLERS[name], ABOUT[name] = sampler, about
     return sampler

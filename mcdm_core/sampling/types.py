@@ -53,7 +53,8 @@ class Sampler(Protocol):
         Args:
             denoiser: Predicts x0.
             x: First sample, x0 + sigmas[0]·n, shape (B, …).
-            sigmas: Descending noise levels above 0, the last one usually 0; a step leads from each to the next.
+            sigmas: Noise levels above 0, the last one usually 0; a step leads from each to the next. They fall, or the
+                sampler is one that lets them rise.
             generator: Source of the noise added on the way; its numbers are drawn on the generator's device.
             callback: See `Callback`.
 

@@ -84,11 +84,11 @@ class Method:
         return None
 
     def phases(self) -> Sequence[Hashable]:
-        """All phases that it may have, for checks that know no noise level; one if its span is the whole run."""
+        """All phases that it may have, for checks that know no noise level: each is judged."""
         return (None,)
 
     def sets(self, active: tuple[int, ...], terms: Sequence[TermNumbers]) -> list[tuple[int, ...]]:
-        """The sets of experts that act one after another.
+        """The sets of experts that act one after another; who is in none doesn't act, of whatever weight.
 
         Args:
             active: Indices of the experts in whose window the noise level is, ascending.
