@@ -1,10 +1,13 @@
 """The product as a MODEL: in core's samplers it is Product-of-Experts KSampler, and it leaves nothing behind."""
 
+from dataclasses import replace
+
 import comfy.hooks
 import comfy.model_management
 import comfy.patcher_extension
 import comfy_extras.nodes_custom_sampler as custom
 import comfy_extras.nodes_model_advanced as advanced
+import node_helpers
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
@@ -13,6 +16,11 @@ from ..support.attachments import patches_like_a_lora, with_lora
 from ..support.core_samplers import LATENT, core_ksampler, custom_sampler
 from ..support.leaks import state_of
 from ..support.oracle.core_guiders import core_guider
+from ..support.oracle.networks import network
+from ..support.oracle.variants import experts_of
+
+SIZES = {"width": 64, "height": 96, "crop_w": 8, "crop_h": 0, "target_width": 96, "target_height": 64}
+"""What CLIPTextEncodeSDXL adds to a text."""
 
 
 def hooked(expert):
@@ -40,10 +48,21 @@ def test_equals_mcdm_ksampler(load, chain, sample, product, sampler_name, cfg, w
 
 
 @pytest.mark.parametrize(
-    ("layout", "attachment"), [("eps", "ControlNet"), ("v", "patched attention"), ("flow", "LoRA clone")]
+    ("layout", "attachment"),
+    [
+        ("eps", "ControlNet"),
+        ("eps", "hooked LoRA schedule"),
+        ("v", "patched attention"),
+        ("flow", "LoRA clone"),
+        ("SDXL", "sizes"),
+    ],
 )
 def test_equals_mcdm_ksampler_with_what_other_nodes_attach(cast, chain, sample, product, layout, attachment):
-    first, second = (cast.expert(layout, of, place) for place, of in enumerate((attachment, "plain")))
+    if layout == "SDXL":
+        first, second = experts_of([network("SDXL", 4)] * 2)
+        first = replace(first, condition=node_helpers.conditioning_set_values(first.condition, SIZES))
+    else:
+        first, second = (cast.expert(layout, of, place) for place, of in enumerate((attachment, "plain")))
     latent, other = {"samples": torch.zeros(2, 4, 8, 12)}, (second, vars(second))
     ours = core_ksampler(product(first, chain(other), first.reliability), first, 4.0, latent=latent)
     theirs = sample(chain((first, {**vars(first), "weight": 4.0}), other), latent, steps=4)
