@@ -1,12 +1,16 @@
 """Inspect Product: the same samples as without it, and pictures that show what really went into them."""
 
 import math
+from itertools import count
 
+import comfy.model_management
 import comfy.samplers
+import comfy.utils
 import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
 
+from ..support.cases import FEWER_PASSES
 from ..support.server.posts import said_of
 
 SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
@@ -114,6 +118,29 @@ def test_each_picture_of_a_batch_has_a_grid_and_a_plot(load, chain, node, inputs
 def test_steps_and_previews_reach_the_interface(load, chain, inputs, record, progress, every_step):
     record(chain(load("hair")), inputs("heun"))
     assert progress == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(("where", "number"), [("pass", 0), ("pass", 5), ("bar", 0), ("bar", 2)])
+def test_a_cancel_is_handed_on_and_the_next_run_is_undisturbed(
+    load, chain, node, inputs, at_each_pass, every_step, monkeypatch, where, number
+):
+    hair, calls = load("hair"), count()
+    experts = FEWER_PASSES.chain(node, chain(hair, load("skin")))  # whose plots show the rows of each step, too
+
+    def inspect():
+        latent, *pictures = node("MCDM_Inspect", experts=experts, vae=hair.vae, steps_shown="2", **inputs("heun"))
+        return latent["samples"], *pictures
+
+    def cancel(*_, **__):
+        if next(calls) == number:
+            comfy.model_management.interrupt_current_processing()
+        comfy.model_management.throw_exception_if_processing_interrupted()
+
+    expected = inspect()
+    at_each_pass(cancel) if where == "pass" else monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", cancel)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        inspect()
+    assert all(torch.equal(*pair) for pair in zip(inspect(), expected, strict=True))
 
 
 @pytest.mark.parametrize("text", ["", "0", "1, 0", "-1", "a", "1 5", "1,,5", ",", "2.5", "51", "²"])
