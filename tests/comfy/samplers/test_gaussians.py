@@ -3,6 +3,7 @@
 Their x0 in closed form tells whether they meet at one noise level, and what Fewer Passes and Logic make of flows.
 """
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -122,34 +123,48 @@ def test_a_whole_run_on_scaled_noise(gaussian_flow, chain, guide):
     assert single.std() > 0.05
 
 
-POLICIES = {"adaptive null": {"threshold": -1.0, "refresh": 3}, "all": {"end": 0.8, "threshold": -1.0, "refresh": 2}}
+def sample_cfg_pp(both, x, sigmas):
+    """CFG++ of a flow: a step goes to x0, with the noise that U leaves of x."""
+    for sigma, following in pairwise(sigmas):
+        x0, u = both(x, sigma)
+        x = (1 - following) * x0 + following * (x - (1 - sigma) * u) / sigma
+    return x
+
+
+PLAIN_SAMPLERS = {
+    "heun": lambda both, *run: sample_heun(lambda *at: both(*at)[0], *run),
+    "euler_cfg_pp": sample_cfg_pp,
+}
+POLICIES = {"all": {"end": 0.65, "threshold": -1.0, "refresh": 2}, "adaptive null": {"threshold": -1.0, "refresh": 3}}
 
 
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("policy", POLICIES)
-def test_fewer_passes_of_flows(gaussian_flow, chain, node, guide, policy):
-    """A curve, an interval and what nulls stand in for are of flows' noise levels, beside a plain loop."""
+@pytest.mark.parametrize("sampler", PLAIN_SAMPLERS)
+def test_fewer_passes_of_flows(gaussian_flow, chain, node, guide, passes, policy, sampler):
+    """A curve, an interval and what nulls stand in for are of flows' noise levels; CFG++ takes U outside it, too."""
     weights, curve, settings = (1.5, 2.0), [(0.0, 0.5), (0.5, 1.5), (1.0, 1.0)], {**PLAIN_PASSES, **POLICIES[policy]}
     sigmas = [1.0, 0.98, 0.9, 0.7, 0.4, 0.3, 0.1, 0.0]
     memory = Remembering(sigmas, settings["threshold"], settings["refresh"])
 
-    def denoised(x, sigma):
+    def both(x, sigma):
         own, alpha = zip(MEANS, VARIANCES, strict=True), 1 - sigma
         x0 = [m + v * alpha / (v * alpha**2 + sigma**2) * (x - alpha * m) for m, v in own]
         acting, nulls = [weights[0], weights[1] * factor(curve, 1 - sigma)], {0: x0[2], 1: x0[2]}
         if 1 - sigma > settings["end"]:
-            acting, nulls = unguided(acting), {}
+            acting, nulls = unguided(acting), nulls if sampler == "euler_cfg_pp" else {}
         noise = sigma / alpha if alpha else float("inf")
         cond, nulls = memory.call(sigma, noise, {0: x0[0], 1: x0[1]}, nulls, {0: 0, 1: 1})
         u = sum(nulls.values()) / 2 if nulls else 0.0
-        return u + sum(w * (cond[k] - u) for k, w in enumerate(acting))
+        return u + sum(w * (cond[k] - u) for k, w in enumerate(acting)), u
 
-    experts = chain(*((gaussian_flow(k, 1.0), {"weight": w}) for k, w in enumerate(weights)))
+    experts = chain(*((passes.watch(gaussian_flow(k, 1.0)), {"weight": w}) for k, w in enumerate(weights)))
     curved = {"weight_curve": "0: 0.5, 0.5: 1.5, 1: 1", "sigma_start": 0.0, "sigma_end": 0.0}
     experts = node("MCDM_Passes", experts=node("MCDM_Schedule", experts=experts, **curved)[0], **settings)[0]
     noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2)).double()
-    expected = sample_heun(denoised, noise, sigmas)
-    torch.testing.assert_close(guide(experts, "heun", sigmas=sigmas).double(), expected, atol=1e-3, rtol=0)
+    expected = PLAIN_SAMPLERS[sampler](both, noise, sigmas)
+    torch.testing.assert_close(guide(experts, sampler, sigmas=sigmas).double(), expected, atol=1e-3, rtol=0)
+    assert sum(call.rows for call in passes.found) == sum(memory.asked) < 4 * len(memory.asked)
 
 
 LEVELS = [100.0 * 3e-4 ** (i / 99) for i in range(100)]

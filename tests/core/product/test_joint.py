@@ -198,19 +198,21 @@ def test_at_every_place_masks_are_weights_and_reliabilities():
             torch.testing.assert_close(found[..., row, column], expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(("sizes", "windowed"), [((4, 8), 1), ((8, 4), 0)])
 @pytest.mark.parametrize(("start", "end"), [(2.5, 0.0), (0.0, 2.0), (0.0, 0.5), (5.0, 0.9)])
-def test_windows_and_curves_hold_in_every_space(start, end):
-    """The second space begins late, ends early, or both; a curve changes a weight of the first."""
+def test_windows_and_curves_hold_in_every_space(start, end, sizes, windowed):
+    """A space begins late, ends early, or both, the reference too; a curve changes a weight of the first."""
     curve = ((0.0, 0.5), (1.0, 2.0))
-    window = {"sigma_start": start, "sigma_end": end}
-    (first, _), terms = two_spaces(settings=({"weight_curve": curve}, {}, window, window))
-    denoiser = JointDenoiser(terms, (4, 4))
+    settings = [{"sigma_start": start, "sigma_end": end} if place // 2 == windowed else {} for place in range(4)]
+    settings[0] = settings[0] | {"weight_curve": curve}
+    (first, _), terms = two_spaces(sizes, settings=settings)
+    denoiser = JointDenoiser(terms, (sizes[0], sizes[0]))
 
     def terms_at(sigma):
         factor = factor_at(curve, progress_at(sigma, denoiser._sigma_at))
-        late = start == 0 or sigma <= start
-        acting = terms[:2] + (terms[2:] if late and sigma > end else [])
-        return [replace(acting[0], weight=factor * acting[0].weight), *acting[1:]]
+        weighted = [replace(terms[0], weight=factor * terms[0].weight), *terms[1:]]
+        inside = (start == 0 or sigma <= start) and sigma > end
+        return [term for place, term in enumerate(weighted) if inside or place // 2 != windowed]
 
     noise = joint_noise(terms)
     found = run(terms, noise)
