@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 
 from ..support.families.sized_noise import SizedFlow
 from ..support.oracle.networks import network
+from ..support.server.comfyui_server import ROOT
 from ..support.server.posts import prompt_node, said_of
 from ..support.server.prompt_mutants import mutant
 
@@ -506,12 +507,15 @@ def test_a_picture_that_a_graph_names_is_looked_at_again(node, base):
     assert fingerprint(graph=text) != before
 
 
+AWAY = {"weight": 1.0, "reliability": 1.0, "start": 0.0, "end": 1.0}
+AWAY |= {"address": "127.0.0.1:6379", "worker": "one", "timeout": 5.0}
+LACKS_RAY = rf"Expected Ray.*; run: python -m pip install -r {re.escape(str(ROOT / 'requirements-hosts.txt'))}"
+
+
 @pytest.fixture
 def said(host, node):
     """What POST /prompt says of an expert on a worker with these inputs."""
-    inputs = {"weight": 1.0, "reliability": 1.0, "start": 0.0, "end": 1.0}
-    inputs |= {"address": "127.0.0.1:6379", "worker": "one", "timeout": 5.0}
-    return lambda **more: said_of(host, node, "MCDM_ExpertRemote", **inputs, **more)
+    return lambda **more: said_of(host, node, "MCDM_ExpertRemote", **AWAY, **more)
 
 
 def test_a_model_or_a_graph_has_to_be_there(said):
@@ -522,4 +526,10 @@ def test_a_model_or_a_graph_has_to_be_there(said):
 def test_a_graph_is_checked_when_it_is_queued(said, without_ray):
     assert "Expected one Diffusion Expert in the graph" in said(graph=json.dumps(prompt_of("x")))
     assert "needs a prompt" in said(graph=json.dumps(graph_of(condition=None)))  # a weight without one
-    assert re.search("Expected Ray.*; run: python -m pip install", said(graph=json.dumps(graph_of())))
+    assert re.search(LACKS_RAY, said(graph=json.dumps(graph_of())))
+
+
+@pytest.mark.parametrize("by", ["the node", "a call of the worker"])
+def test_a_run_without_ray_says_how_to_get_it(remote, node, without_ray, by):
+    with pytest.raises(ValueError, match=LACKS_RAY):
+        node("MCDM_ExpertRemote", **AWAY) if by == "the node" else remote("cluster").connect(AWAY["address"])
