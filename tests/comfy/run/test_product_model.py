@@ -7,7 +7,6 @@ import comfy.model_management
 import comfy.patcher_extension
 import comfy_extras.nodes_custom_sampler as custom
 import comfy_extras.nodes_model_advanced as advanced
-import node_helpers
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
@@ -60,7 +59,7 @@ def test_equals_mcdm_ksampler(load, chain, sample, product, sampler_name, cfg, w
 def test_equals_mcdm_ksampler_with_what_other_nodes_attach(cast, chain, sample, product, layout, attachment):
     if layout == "SDXL":
         first, second = experts_of([network("SDXL", 4)] * 2)
-        first = replace(first, condition=node_helpers.conditioning_set_values(first.condition, SIZES))
+        first = replace(first, condition=[[text, {**values, **SIZES}] for text, values in first.condition])
     else:
         first, second = (cast.expert(layout, of, place) for place, of in enumerate((attachment, "plain")))
     latent, other = {"samples": torch.zeros(2, 4, 8, 12)}, (second, vars(second))
