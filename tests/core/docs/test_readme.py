@@ -18,7 +18,6 @@ SECTIONS = [
     "First picture",
     "Recipes",
     "Weight, reliability, window, mask",
-    "Speed and memory",
     "Compared with",
     "When it looks wrong",
     "The paper",
@@ -35,12 +34,13 @@ def test_sections_come_in_the_order_in_which_readers_ask():
 
 
 def test_it_is_short():
-    assert 1100 <= len(words_of(README)) <= 1390
+    assert len(words_of(README)) >= 1100
+    assert len(TEXT.split()) <= 1500
 
 
 def test_it_has_pictures_that_can_be_opened():
     pictures = pictures_of(README)
-    assert len(set(pictures)) == len(pictures) >= 8
+    assert len(set(pictures)) == len(pictures) >= 10
     for picture in pictures:
         with Image.open(ROOT / picture) as image:
             image.verify()

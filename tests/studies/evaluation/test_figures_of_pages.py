@@ -170,10 +170,6 @@ def biased(column: str) -> str:
     return signed(written(RESULTS / "product_bias" / "product_bias.md", row, column))
 
 
-def taken(product: str) -> str:
-    return f"{sum(written(BENCHMARKS, product, column) for column in ('networks, GiB', 'pass, GiB')):.1f} GiB"
-
-
 def moved_dynamically() -> str:
     """What two checkpoints of SDXL move a step on 8 GiB, with dynamic VRAM."""
     moved = re.search(r"two checkpoints of SDXL move [\d.]+ GiB a step on 6 GiB and ([\d.]+) on 8", text_of(BENCHMARKS))
@@ -204,10 +200,15 @@ SENTENCES = {
         "there in [{} of trained pairs, {} of others]".format(*of_distilled(DISTILLED)),
         f"there in {one_after_other('hair', 'all right').partition(' [')[0]} or "
         f"{one_after_other('background', 'all right').partition(' [')[0]}, by order",
+        "Fréchet distance of faces {}; there {}".format(
+            *(
+                whole(measured(folder, row, "Fréchet distance", 300))
+                for row, folder in (("the product", "product_lora"), (BY_PICTURES, "lora_by_pictures"))
+            )
+        ),
         CLEANLY,
         f"On {fitting(SDXL_LORAS)} ([simulated], batch 1) one SDXL checkpoint with two LoRAs fits; two checkpoints "
         f"move up to {moved_dynamically()} a step there, and fit on {fitting(SDXLS)}",
-        f"two SDXL checkpoints take {taken(SDXLS)}",
         "one network's product of two maps is nearer drawn faces than that network given both at once "
         f"({distance(f'{ONE} product, w = 1')} and {distance(f'{ONE} both maps at once, w = 1')}; features of our own, "
         f"not FID); two networks' product ties ({distance('(b) two experts, product, w = 1')}).",
