@@ -34,7 +34,7 @@ _RULE = "Eq. 10 of the paper: ε = U + Σ w_i (ε_i(z_t, x_i, t) − U), with U 
 _COMBINING = (
     "composable, AND, combine models, merge models, mix models, mix two models, blend models, unite, "
     "multi model, ensemble, mixture of experts, product of experts, sdxl and sd15, combine loras, multiple loras, "
-    "two loras, two checkpoints, blend checkpoints, two characters, regional prompt"
+    "two loras, lora bleeding, concept bleeding, two checkpoints, blend checkpoints, two characters, regional prompt"
 )
 
 
@@ -182,8 +182,8 @@ class OwnNullGuider(io.ComfyNode):
             ),
             description=(
                 "Measures each prompt against the negative of its own model, not against one mean of all as the "
-                "paper's Eq. 10 does; the same picture where reliabilities are in proportion to weights. Elsewhere it "
-                "keeps LoRAs from bleeding into each other. Composable diffusion (AND; Liu et al. 2022), across models:"
+                "paper's Eq. 10 does; the same picture where reliabilities are in proportion to weights. Composable "
+                "diffusion (AND; Liu et al. 2022), across models:"
                 " ε = Σ a_j ε_j(z_t, ∅, t) + Σ w_i (ε_i(z_t, x_i, t) − ε_i(z_t, ∅, t))."
             ),
             inputs=[

@@ -149,11 +149,11 @@ SEARCHES = {
     "MCDM_Expert": (
         "composable, and, combine models, merge models, mix two models, mix models, combine loras, multiple "
         "loras, two characters, regional prompt, negative from another model, autoguidance, guide with base "
-        "model, sdxl and sd15, ensemble, two loras, blend checkpoints"
+        "model, sdxl and sd15, ensemble, two loras, lora bleeding, concept bleeding, blend checkpoints"
     ),
     "MCDM_KSampler": (
         "composable, and, combine models, merge models, mix two models, mix models, sdxl and sd15, ensemble, "
-        "blend checkpoints"
+        "lora bleeding, concept bleeding, blend checkpoints"
     ),
     "MCDM_ProductModel": "composable, combine models, merge models, mix two models, mix models, sdxl and sd15",
     "MCDM_OwnNullGuider": "composable, and, combine loras, multiple loras, two loras",
