@@ -81,10 +81,6 @@ def bracketed(folder: str, row: str, measure: str, n: int, form=thousandths) -> 
     return f"{form(measured(folder, row, measure, n))} [{low}, {high}]"
 
 
-def bled(row: str) -> float:
-    return measured("bleeding", row, "bleeding", 300)
-
-
 def all_right(row: str) -> float:
     return measured("bleeding", row, "all right", 300)
 
@@ -256,7 +252,6 @@ SENTENCES = {
         "92 of the 101 model families",
     ],
     "templates": [
-        f"it decided the other's in {percent(bled('own nulls: Switch'))} of 300 pictures",
         f"{of_one_prompt('OR, λ = 1')} of 100 faces show one cleanly; blended, {of_one_prompt('product')} do",
     ],
     "paper": [
