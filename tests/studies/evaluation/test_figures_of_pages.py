@@ -247,10 +247,7 @@ SENTENCES = {
         f"with [one by as many pictures] | 1 | {of_student(BY_PICTURES, 'lora_by_pictures')} |",
         f"{' and '.join(of_distilled('half of it, weight 1', 'product_lora_strengths'))} are right (n = 73 and 27)",
     ],
-    "nodes": [
-        CLEANLY,
-        "92 of the 101 model families",
-    ],
+    "nodes": ["92 of the 101 model families"],
     "templates": [
         f"{of_one_prompt('OR, λ = 1')} of 100 faces show one cleanly; blended, {of_one_prompt('product')} do",
     ],
