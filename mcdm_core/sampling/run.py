@@ -67,7 +67,8 @@ def sample_product(
     Args:
         terms: The experts with their conditions; the first is the reference. They may be of several spaces: pictures
             of different sizes, latents of different VAEs, see `JointDenoiser`.
-        noise: Standard normal start noise, x_T of Eq. 9, shape (B, C, H, W).
+        noise: Standard normal start noise, x_T of Eq. 9, shape (B, C, H, W), in float32 or float64; networks may be
+            in half precision.
         spacing: Timesteps to visit; see `space_timesteps`.
         sampler: How noise is removed; one of `SAMPLERS`, or any other of their signature.
         generator: Source of the noise that the sampler adds.
@@ -83,9 +84,10 @@ def sample_product(
 
     Raises:
         ValueError: If the sampler or the rule is given by its name, or settings not in a list; if something else is
-            among the terms; if the noise has not the channels of the first expert's samples; if the terms cannot be
-            combined at every noise level of the run, or the sampler has no such option or can't use its value, before
-            any network is called; or if the sampler wants a learned variance and the reference has none.
+            among the terms; if the noise has not the channels of the first expert's samples, or is in half precision;
+            if the terms cannot be combined at every noise level of the run, or the sampler has no such option or can't
+            use its value, before any network is called; or if the sampler wants a learned variance and the reference
+            has none.
     """
     if not callable(sampler):
         raise ValueError(
@@ -130,6 +132,13 @@ def _check_noise(noise: Tensor, reference: Expert) -> None:
         raise ValueError(
             f"Expected noise as a tensor of shape (batch, {expected}), as samples of {reference.name} are, and got "
             f"{got}; draw it by `torch.randn(1, *expert.sample_shape)`."
+        )
+    if noise.dtype not in (torch.float32, torch.float64):
+        # At the levels at which runs begin float16 overflows, and bfloat16 rounds timesteps to other ones.
+        got = str(noise.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"Expected noise in float32 or float64 and got {got}; draw it in float32, also where networks are in half "
+            "precision."
         )
 
 

@@ -154,6 +154,28 @@ def test_the_variance_is_the_reference_experts():
     assert ProductDenoiser([Term(gauss, label(0))]).with_variance(X, 2.0)[1] is None
 
 
+@pytest.mark.parametrize("schedule", [Schedule.linear(), Schedule.cosine()], ids=["linear", "cosine"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_networks_may_be_in_half_precision_and_noise_may_not(schedule, dtype):
+    network = UNet(UNetConfig(model_channels=32, channel_mult=(1,), attention_downsamplings=(), num_classes=3)).eval()
+    terms = [Term(Expert(network.to(dtype), schedule, PREDICTIONS["v"], image_size=8), label(0), label(2), weight=2.0)]
+    noise = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    sampled = sample_product(terms, noise, "4", eta=1.0)
+    assert sampled.dtype == torch.float32
+    assert sampled.isfinite().all()
+    with pytest.raises(ValueError, match=rf"Expected noise in float32 or float64 and got {str(dtype)[6:]}; draw"):
+        sample_product(terms, noise.to(dtype), "4")
+
+
+@pytest.mark.parametrize(
+    ("noise", "got"), [(torch.randn(3, 8, 8), r"shape \(3, 8, 8\)"), ([0.0], "list")], ids=["no batch", "no tensor"]
+)
+def test_noise_of_another_shape_is_refused(noise, got):
+    expert = Expert(UNet(UNetConfig(num_classes=3)), Schedule.linear(), PREDICTIONS["eps"], image_size=8)
+    with pytest.raises(ValueError, match=rf"shape \(batch, 3, 8, 8\), .* and got {got}; draw"):
+        sample_product([Term(expert, label(0), label(2))], noise)
+
+
 def test_refusals_before_sampling():
     pixel, latent = pair()
     pixel.clamp_x0 = True
