@@ -10,7 +10,12 @@ from ..training.config import MOST_RANK, DescentConfig, LogConfig
 
 @dataclass(frozen=True)
 class LearningConfig(DescentConfig):
-    """How the student learns; see `DescentConfig`. A batch is as many trajectories as rows of a step."""
+    """How the student learns; see `DescentConfig`. A batch is as many trajectories as rows of a step.
+
+    Attributes:
+        prompt_noise: Largest noise on the embeddings that the student is given while it learns, in standard deviations
+            of its prompts; so that it learns what lies between them, and obeys prompts that it was not shown.
+    """
 
     steps: Annotated[int, Between(0)] = 800
     batch_size: Annotated[int, Between(1, 4096)] = 16
@@ -18,6 +23,7 @@ class LearningConfig(DescentConfig):
     warmup: Annotated[int, Between(0)] = 20
     decay_from: Annotated[float, Between(0, 1)] = 0.5
     ema: Annotated[float, Between(0, 1)] = 0.99
+    prompt_noise: Annotated[float, Between(0)] = 0.0
 
 
 @dataclass(frozen=True)

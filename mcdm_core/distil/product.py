@@ -106,9 +106,13 @@ class ExpertStudent:
 
     def __call__(self, network: nn.Module, x: Tensor, sigma: Tensor, prompts: Tensor) -> Tensor:
         """x0 that the expert predicts with this network, each sample under its prompt's condition, shape of x."""
+        return self.predict(network, x, sigma, self.conditions.take(prompts))
+
+    def predict(self, network: nn.Module, x: Tensor, sigma: Tensor, conditions: Condition) -> Tensor:
+        """x0 that the expert predicts with this network, each sample under its own row of conditions, shape of x."""
         self.expert.network = network
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
-            return self.expert.predict_x0(x, sigma, self.conditions.take(prompts))
+            return self.expert.predict_x0(x, sigma, conditions)
 
 
 def rows_of(terms: Sequence[Term]) -> int:

@@ -25,6 +25,7 @@ from .checks import check_product, trained_prompts
 from .config import DistilConfig
 from .loss import Loss
 from .product import ExpertStudent, ProductTeacher
+from .prompt_noise import noised
 from .report import DistilReport, loss_of
 from .task import Task
 
@@ -70,7 +71,8 @@ class DistilRun(TrainingRun[DistilConfig, nn.Module]):
 
         A step that fails midway counts for nothing, so that the run can be saved and go on.
         """
-        loss = loss_of(self.task, self.network, self.buffer.batch(self.step, self.network))
+        task = self.task if self.task.learner is None else replace(self.task, student=self.task.learner(self.step))
+        loss = loss_of(task, self.network, self.buffer.batch(self.step, self.network))
         self.descend(loss)
         self.buffer.finish_batch()
         return (loss.item(),)
@@ -133,9 +135,11 @@ def distil_product(
     teacher = ProductTeacher(terms, rule, settings, autocast)
     teacher.check(student.sample_shape)
     weight = next(student.network.parameters(), torch.empty(0))
+    asked = ExpertStudent(student, conditions, autocast)
+    options = config.optimizer
     task = Task(
         teacher,
-        ExpertStudent(student, conditions, autocast),
+        asked,
         shape=student.sample_shape,
         level=teacher.level,
         loss=Loss.of(config.loss, student),
@@ -145,6 +149,7 @@ def distil_product(
         clamps=student.clamp_x0,
         dtype=weight.dtype,
         device=weight.device,
+        learner=noised(asked, options.prompt_noise, options.seed) if options.prompt_noise else None,
     )
     config = replace(
         config,

@@ -27,6 +27,7 @@ class Task:
         clamps: Whether samples lie in [−1, 1].
         dtype: Of the samples.
         device: Where both are called; the buffer lies on the CPU.
+        learner: The student of a learning step by its number, where it is another: with noise on its prompts.
     """
 
     teacher: Teacher
@@ -40,6 +41,7 @@ class Task:
     clamps: bool = False
     dtype: torch.dtype = torch.float32
     device: torch.device | str = "cpu"
+    learner: Callable[[int], Student] | None = None
 
     def noise(self, count: int, generator: torch.Generator) -> Tensor:
         """Standard normal noise of `count` samples."""

@@ -138,13 +138,14 @@ def perturb(embedding: Tensor, spread: Tensor, noise: float, rng: np.random.Gene
     The idea is LAFITE's (Zhou et al., CVPR 2022): noised image embeddings replace text embeddings.
 
     Args:
-        embedding: Shape (B, D).
-        spread: Standard deviation of each direction over the data, (D,).
+        embedding: Shape (B, …).
+        spread: Standard deviation of each direction over the data, shape of a row.
         noise: Largest amount.
         rng: Source of amounts and noise.
     """
-    amount = torch.from_numpy(rng.uniform(0, noise, (len(embedding), 1))).float()
-    return embedding + amount * spread * torch.from_numpy(rng.standard_normal(embedding.shape, dtype=np.float32))
+    amount = torch.from_numpy(rng.uniform(0, noise, (len(embedding), *[1] * (embedding.ndim - 1)))).float()
+    noised = amount * spread * torch.from_numpy(rng.standard_normal(embedding.shape, dtype=np.float32))
+    return embedding + noised.to(embedding)
 
 
 def drop_rows(condition: Condition, fraction: float, rng: np.random.Generator) -> Condition:
