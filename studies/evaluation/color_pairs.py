@@ -5,13 +5,13 @@ The leading colours are never requested, so a leading colour in a sample has ble
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 
 from ..data.captions import caption
+from ..data.combinations import combinations
 from ..data.face_parser import read_colors
-from ..data.faces import ATTRIBUTES, MAPS, Frequencies, draw_face, render_face
+from ..data.faces import MAPS, Frequencies, draw_face, render_face
 from ..metrics import right_answers
 from .config import DataConfig, Setting
 from .faces import Faces, HeldOutFace
@@ -22,7 +22,8 @@ COLORS = ("hair_color", "skin_color", "background")
 class ColorPairs(Faces):
     """Faces whose colours may bleed; `leading` of the configuration are these colours: attribute → value.
 
-    Consecutive pictures cycle through the combinations of the other values, so each is requested equally often.
+    Consecutive pictures cycle through the combinations of the other values, or through those that are `asked`, so each
+    is requested equally often.
     """
 
     measures: tuple[str, ...] = ("bleeding", *Faces.measures)
@@ -37,8 +38,7 @@ class ColorPairs(Faces):
         super().__init__(config)
         self._frequencies = Frequencies()
         self._named = config.leading.keys()
-        others = ([value for value in ATTRIBUTES[name] if value != lead] for name, lead in config.leading.items())
-        self._combinations = [dict(zip(config.leading, values, strict=True)) for values in product(*others)]
+        self._combinations = combinations(config.leading, config.asked)
 
     def __getitem__(self, index: int) -> HeldOutFace:
         if index not in self._drawn:
@@ -64,7 +64,7 @@ class ColorPairs(Faces):
 def measure_bleeding(
     read: Sequence[dict[str, str]], wanted: Sequence[dict[str, str]], leading: dict[str, str]
 ) -> dict[str, np.ndarray]:
-    """Which colours are the requested ones, and which are leading ones that have bled; 0 or 1.
+    """Which colours are the requested ones, and which are leading ones that nobody asked for, and bled; 0 or 1.
 
     Args:
         read: For each picture, attribute → colour, as read.
@@ -76,7 +76,10 @@ def measure_bleeding(
         "bled into hair color", and so on, for each attribute.
     """
     right = {name: right_answers([r[name] for r in read], [w[name] for w in wanted]) for name in leading}
-    bled = {name: right_answers([r[name] for r in read], [lead] * len(read)) for name, lead in leading.items()}
+    bled = {
+        name: right_answers([r[name] for r in read], ["" if w[name] == lead else lead for w in wanted])
+        for name, lead in leading.items()
+    }
     return {
         "all right": np.min([*right.values()], axis=0),
         **{_spoken(name): values for name, values in right.items()},

@@ -38,6 +38,7 @@ class DataConfig:
         count: Number of pictures; for a folder, 0 takes all.
         leading: Attribute → the value that 70 % of drawn faces have; the others are uniform. For color pairs, the value
             that is never requested.
+        asked: Combinations of values that color pairs request instead, in the order of `leading`.
         spread: How much drawn faces turn, stretch and move, see `draw_face`.
         path: The folder, relative to the configuration file: pictures in `images`, maps in subfolders named after them,
             captions in `captions`.
@@ -50,6 +51,7 @@ class DataConfig:
     seed: int = 0
     count: int = 0
     leading: dict[str, str] = field(default_factory=dict)
+    asked: tuple[tuple[str, ...], ...] = ()
     spread: float = 1.0
     path: str = ""
     image_size: int = 64

@@ -82,6 +82,7 @@ class Report:
         if data.kind != "folder":
             what = f"{data.kind} of the seeds {data.seed} to {data.seed + data.count - 1}"
             what += f", leading {data.leading}" if data.leading else ""
+            what += f", asked {[*map(list, data.asked)]}" if data.asked else ""
             what += f", spread {data.spread:g}" if data.spread != 1 else ""
             what += f", of {data.image_size} pixels" if data.image_size != SIZE else ""
         rows = self.config.rows

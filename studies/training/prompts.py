@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from mcdm_core.system.fields import Between
 from mcdm_core.training.config import build
 
 from ..data.captions import caption
-from ..data.faces import ATTRIBUTES
+from ..data.combinations import combinations
 
 
 @dataclass(frozen=True)
@@ -25,12 +24,14 @@ class PromptsConfig:
         count: Number of prompts, which cycle through the combinations of the other values, in new wordings.
         seed: Seed of the wordings.
         unseen: Combinations that are never trained on, by the values of their attributes in the order of `leading`.
+        asked: Combinations that prompts cycle through instead, likewise; with leading values or without.
     """
 
     leading: dict[str, str]
     count: Annotated[int, Between(1)] = 300
     seed: Annotated[int, Between(0)] = 0
     unseen: tuple[tuple[str, ...], ...] = field(default=())
+    asked: tuple[tuple[str, ...], ...] = field(default=())
 
 
 def draw_prompts(values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -40,22 +41,16 @@ def draw_prompts(values: Mapping[str, Any]) -> list[dict[str, Any]]:
         ValueError: A name in it is unknown, or a value cannot be used.
     """
     config: PromptsConfig = build(PromptsConfig, dict(values), "[prompts]")
-    if strangers := sorted(name for name in config.leading if config.leading[name] not in ATTRIBUTES.get(name, ())):
-        raise ValueError(
-            f"Expected attributes of faces and a value of each as leading of [prompts], and {strangers[0]} is none or "
-            "has no such value; correct it."
-        )
-    others = ([value for value in ATTRIBUTES[name] if value != lead] for name, lead in config.leading.items())
-    combinations = list(product(*others))
-    unseen = [tuple(each) for each in config.unseen]
-    if unknown := [each for each in unseen if each not in combinations]:
+    given = combinations(config.leading, config.asked)
+    unseen = [[*each] for each in config.unseen]
+    if unknown := [each for each in unseen if each not in [[*values.values()] for values in given]]:
         raise ValueError(
             f"Expected combinations of {', '.join(config.leading)} as unseen of [prompts] and got {unknown[0]}; "
             "correct it."
         )
     return [
-        _prompt(dict(zip(config.leading, values, strict=True)), values in unseen, config.seed + index)
-        for index, values in ((index, combinations[index % len(combinations)]) for index in range(config.count))
+        _prompt(values, [*values.values()] in unseen, config.seed + index)
+        for index, values in ((index, given[index % len(given)]) for index in range(config.count))
     ]
 
 

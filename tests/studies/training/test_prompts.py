@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mcdm_core.distil.recipe import load_recipe
+from mcdm_core.text.vocabulary import ADJECTIVES
 from studies.cli import main
 from studies.training.prompts import draw_prompts
 
@@ -29,6 +30,12 @@ def test_a_prompt_is_the_same_however_many_there_are():
     assert draw_prompts({"leading": LEADING, "count": 5, "seed": 4}) != few
 
 
+def test_leading_colours_can_be_asked_for_by_name():
+    drawn = draw_prompts({"leading": LEADING, "count": 6, "asked": [["pink", "green"], ["red", "blue"]]})
+    told = [prompt["student"]["text"] for prompt in drawn]
+    assert [any(word in text for word in ADJECTIVES["pink"]) for text in told] == [True, False] * 3
+
+
 def test_experts_are_told_of_their_own_and_the_student_of_all():
     for prompt in draw_prompts({"leading": {"hair_color": "pink", "mouth": "sad"}, "count": 20}):
         assert prompt.keys() == {"hair_color", "mouth", "student", "unseen"}
@@ -44,6 +51,8 @@ def test_experts_are_told_of_their_own_and_the_student_of_all():
         ({"leading": {"hair_color": "plaid"}}, "and hair_color is none or has no such value"),
         ({"leading": LEADING, "count": 0}, "a whole number of 1 or more for count and got 0"),
         ({"leading": LEADING, "unseen": [["pink", "blue"]]}, "combinations of hair_color, background as unseen"),
+        ({"leading": LEADING, "asked": [["pink", "plaid"]]}, r"background as asked and got \('pink', 'plaid'\)"),
+        ({"leading": LEADING, "asked": [["pink"]]}, r"background as asked and got \('pink',\)"),
     ],
 )
 def test_a_table_that_cannot_be_drawn_is_refused(values, message):

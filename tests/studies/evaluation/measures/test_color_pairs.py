@@ -102,6 +102,17 @@ def test_wrong_is_not_yet_bled():
     }
 
 
+def test_a_leading_colour_that_was_asked_for_has_not_bled():
+    pairs = ColorPairs(replace(DATA, asked=(("pink", "green"), ("pink", "blue"))))
+    wanted = [pairs[index].face.attributes for index in range(4)]
+    assert [each["background"] for each in wanted] == ["green", "blue", "green", "blue"]
+    read = [{"hair_color": "pink", "background": "green"}] * 4
+    measured = {name: values.tolist() for name, values in measure_bleeding(read, wanted, LEADING).items()}
+    assert measured["all right"] == [1, 0, 1, 0]
+    assert measured["bled into hair color"] == [0, 0, 0, 0]
+    assert measured["bled into background"] == measured["bleeding"] == [0, 1, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("leading", "message"),
     [({}, "got nothing"), ({"mouth": "sad"}, "got mouth"), ({"background": "red"}, "no 'red' as background")],
