@@ -8,10 +8,12 @@ import math
 import re
 from itertools import product
 
+import numpy as np
 import pytest
 import tomli
 
 from studies.data.faces import ATTRIBUTES
+from studies.metrics.bootstrap import bootstrap_interval
 
 from ...support.pages import README, ROOT, italics_of, text_of
 from ...support.tiny_runs import csv_rows
@@ -161,9 +163,34 @@ def of_causes(way: str) -> str:
     return bracketed("causes", f"uniform colours, {way}", "Fréchet distance", 300, whole)
 
 
-def biased(column: str) -> str:
-    row = "worked case: N(−1, 0.3), N(1.5, 0.8), null N(0.2, 2)"
-    return signed(written(RESULTS / "product_bias" / "product_bias.md", row, column))
+def paired(folder: str, row: str, other: str, measure: str = "mIoU") -> str:
+    """Mean difference of two rows over the same pictures, with its bootstrap interval."""
+    values: dict[str, dict[str, float]] = {row: {}, other: {}}
+    for line in csv_rows(RESULTS / folder / "pictures.csv"):
+        if line["setting"] in values and line[measure]:
+            values[line["setting"]][line["picture"]] = float(line[measure])
+    both = values[row].keys() & values[other].keys()
+    differences = np.array([values[row][picture] - values[other][picture] for picture in sorted(both, key=int)])
+    low, high = bootstrap_interval(differences)
+    mean, *ends = (f"{value:+.3f}".replace("-", "−").replace("0.", ".") for value in (differences.mean(), low, high))
+    return f"{mean} [{', '.join(ends)}]"
+
+
+def of_negatives(row: str) -> list[str]:
+    """Share of right animals, and the mean share of the landscape's parts, where a model's negative is U."""
+    landscape = percent(measured("scene_reliability256", row, "landscape", 40))
+    return [share_of("scene_reliability256", row, "animal", 40), landscape]
+
+
+def biased(column: str, variance: float | None = None) -> str:
+    """The worked case's Gaussian, by mean and variance; the page has a table of means, and one of deviations."""
+    text = (RESULTS / "product_bias" / "product_bias.md").read_text(encoding="utf-8")
+    tables = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("| ")]
+    place = next(cells for cells in tables if cells[1] == "case").index(column)
+    mean, deviation = (
+        float(cells[place].split(";")[0].replace("−", "-")) for cells in tables if cells[1].startswith("worked case")
+    )
+    return f"N({signed(mean)}, {variance or deviation**2:.2f})"
 
 
 def moved_dynamically() -> str:
@@ -181,6 +208,8 @@ CAPTION, SCENES = "reliabilities as weights, maps to .9", "landscape to .6"
 FOUR, UNITED = "hair, skin, sketch and caption", "(b) two experts, product, w = 2"
 ENDS = [f"united, w = 3, reliability {reliability}" for reliability in (0, 0.5, 1)]
 ONE = "(a) one network,"
+WITH_MAPS = "maps and another face's caption"
+HALF = [f"united, w = 1, reliability {reliability}" for reliability in (0.5, 0)]
 UNEQUAL = "w = 1, a = 1 and 0"
 AT_ONE = "(b) two experts, product, w = 1"
 AVERAGED, ONE_NETWORK = "(b) two experts, averaged", "both LoRAs in one network"
@@ -189,14 +218,15 @@ DISTILLED = "the product's LoRA"
 BY_PICTURES = "a LoRA by the product's pictures"
 SENTENCES = {
     "README": [
-        f"each told its own colour, both right in {percent(all_right('own nulls: Composite'))}; there, told both, "
-        f"{percent(all_right(ONE_NETWORK))} (without LoRAs {percent(all_right('no LoRA'))})",
+        f"each told its own colour, both right in {percent(all_right('own nulls: Composite'))}; loaded twice, told "
+        "both, "
+        f"{percent(all_right(ONE_NETWORK))} (no LoRA {percent(all_right('no LoRA'))})",
         "15 pairs of colours, 300 faces",
         "there [{} of trained pairs, {} of others]".format(*of_distilled(DISTILLED)),
-        f"there {one_after_other('hair', 'all right').partition(' [')[0]} or "
-        f"{one_after_other('background', 'all right').partition(' [')[0]}, by order",
-        f"one pass a step, {of_distilled(BY_PICTURES, 'lora_by_pictures')[1]} of untrained pairs | Fréchet distance of "
-        "faces {}; there {}".format(
+        f"both right in {one_after_other('hair', 'all right').partition(' [')[0]} or "
+        f"{one_after_other('background', 'all right').partition(' [')[0]}, by which goes first",
+        f"one pass a step, {of_distilled(BY_PICTURES, 'lora_by_pictures')[1]} of untrained pairs | Fréchet distance to "
+        "drawn faces: here {}, there {}".format(
             *(
                 whole(measured(folder, row, "Fréchet distance", 300))
                 for row, folder in (("the product", "product_lora"), (BY_PICTURES, "lora_by_pictures"))
@@ -204,20 +234,20 @@ SENTENCES = {
         ),
         f"one checkpoint with two LoRAs fits on {fitting(SDXL_LORAS)}, two checkpoints on {fitting(SDXLS)}; on 8 GiB "
         f"up to {moved_dynamically()} cross to the card at every step",
-        f"than either alone (mean IoU {of_table(AT_ONE, 'mIoU').partition(' [')[0]}; "
-        f"{of_table('(b) hair expert alone, w = 2', 'mIoU').partition(' [')[0]}, "
-        f"{of_table('(b) skin expert alone, w = 2', 'mIoU').partition(' [')[0]})",
-        f"both maps at once {distance(f'{ONE} both maps at once, w = 1')}, one network's product "
-        f"{distance(f'{ONE} product, w = 1')}, two networks', the paper's case, "
-        f"{distance('(b) two experts, product, w = 1')}.",
+        f"than either alone (mean IoU {of_table(AT_ONE, 'mIoU').partition(' [')[0]} together, "
+        f"{of_table('(b) hair expert alone, w = 2', 'mIoU').partition(' [')[0]} and "
+        f"{of_table('(b) skin expert alone, w = 2', 'mIoU').partition(' [')[0]} alone)",
+        f"both maps at once {of_table(f'{ONE} both maps at once, w = 1')}, one network's product, as in its Table 1, "
+        f"{of_table(f'{ONE} product, w = 1')}; two networks' {distance('(b) two experts, product, w = 1')}.",
         f"less than one network given both ({obeyed(f'{ONE} product, w = 1')}, "
         f"{obeyed(f'{ONE} both maps at once, w = 1')}), or ties ({without_leading('product')}, "
         f"{without_leading('both maps at once')}) without leading colours",
-        "On 200 other faces, each with another face's caption, its colours (by palette) and mouth (by a classifier) "
-        f"are right in [{percent(measured('reliabilities256', CAPTION, 'all attributes', 200))}]; at equal "
-        "reliabilities and maps to the end in "
-        f"{percent(measured('reliabilities256', 'equal reliabilities', 'all attributes', 200))}, by captions alone in "
-        f"{percent(measured('captions256', 'caption alone', 'all attributes', 300))} (of 300).",
+        f"colours and mouth are all right in [{percent(measured('reliabilities256', CAPTION, 'all attributes', 200))}] "
+        "of 200 other faces, and hair overlaps its map by IoU "
+        f"{thousandths(measured('reliabilities256', CAPTION, 'hair IoU', 200))}. At the nodes' defaults it is "
+        f"{percent(measured('reliabilities256', 'equal reliabilities', 'all attributes', 200))}, on 300 further faces "
+        f"{percent(measured('captions256', WITH_MAPS, 'all attributes', 300))}, and by the caption's model alone "
+        f"{percent(measured('captions256', 'caption alone', 'all attributes', 300))}.",
     ],
     "latent-spaces": [
         f"their mean IoU is {of_spaces('two spaces', 'mIoU')}, beside {of_spaces('one space', 'mIoU')} by experts of "
@@ -239,10 +269,13 @@ SENTENCES = {
         ),
         f"the base model's negative alone | {of_pairs('base null: product')}",
         f"each with its own negative | {of_pairs('own nulls: Composite')}",
-        "for N(−1, 0.3) and N(1.5, 0.8) with the negative N(0.2, 2), both at weight 1, the product has mean "
-        f"{biased('product of the densities')} and variance",
-        f"DDIM ends at {biased('ODE, closed form')} and",
-        f"ancestral sampling at {biased('SDE, closed form')} and",
+        "N(−1, 0.3) and N(1.5, 0.8), mean and variance, with the negative N(0.2, 2), both at weight 1, have the "
+        "product "
+        f"{biased('product of the densities', 1 / (1 / 0.3 + 1 / 0.8 - 1 / 2))}. In",
+        f"DDIM ends at {biased('ODE, closed form')}, ancestral sampling at {biased('SDE, closed form')}.",
+        "| both, equally | {} | {} |".format(*of_negatives(ENDS[1])),
+        "| the animals' alone | {} | {} |".format(*of_negatives(ENDS[2])),
+        "| the landscapes' alone | {} | {} |".format(*of_negatives(ENDS[0])),
     ],
     "distil": [
         f"the product | 4 | {of_student('the product')} |",
@@ -257,9 +290,10 @@ SENTENCES = {
     ],
     "paper": [
         f"Fréchet distance {of_table(f'{ONE} product, w = 1')} and {of_table(f'{ONE} both maps at once, w = 1')}; "
-        f"{of_table(f'{ONE} both maps at once, w = 2')} for both maps at weight 2, which "
-        f"pulls as hard as the product; {of_table('(b) two experts, product, w = 1')} for the product of two networks",
-        f"mIoU {of_table(f'{ONE} product, w = 1', 'mIoU')} and {of_table(f'{ONE} both maps at once, w = 1', 'mIoU')}; "
+        f"{of_table(f'{ONE} both maps at once, w = 2')} for both maps at weight 2, the product's sum of weights; "
+        f"{of_table('(b) two experts, product, w = 1')} for the product of two networks",
+        f"mIoU {of_table(f'{ONE} product, w = 1', 'mIoU')} and {of_table(f'{ONE} both maps at once, w = 1', 'mIoU')}, "
+        f"face by face {paired('table1', f'{ONE} product, w = 1', f'{ONE} both maps at once, w = 1')}; "
         f"{of_table(f'{ONE} both maps at once, w = 2', 'mIoU')} for both maps at weight 2.",
         f"(hair {thousandths(measured('table1', '(b) hair expert alone, w = 2', 'hair IoU', 300))}, united "
         f"{thousandths(measured('table1', UNITED, 'hair IoU', 300))})",
@@ -268,23 +302,36 @@ SENTENCES = {
         f"Distance {of_table(f'{ONE} product, w = 1', of='table2')} and "
         f"{of_table(f'{ONE} both maps at once, w = 1', of='table2')}; "
         f"mIoU {of_table(f'{ONE} product, w = 1', 'mIoU', 'table2')} and "
-        f"{of_table(f'{ONE} both maps at once, w = 1', 'mIoU', 'table2')}.",
+        f"{of_table(f'{ONE} both maps at once, w = 1', 'mIoU', 'table2')}, face by face "
+        f"{paired('table2', f'{ONE} product, w = 1', f'{ONE} both maps at once, w = 1')}.",
         f"Distance {of_table(f'(b) two experts, product, {UNEQUAL}')} (Eq. 10) and "
         f"{of_table(f'(b) two experts, own nulls, {UNEQUAL}')}; "
         f"mIoU {of_table(f'(b) two experts, product, {UNEQUAL}', 'mIoU')} and "
         f"{of_table(f'(b) two experts, own nulls, {UNEQUAL}', 'mIoU')}.",
         f"they are {of_causes('product')} and {of_causes('both maps at once')}.",
         f"Hair IoU {of_table('fine-tuned on hair, then skin: both maps at once, w = 2', 'hair IoU')} after "
-        f"fine-tuning, {of_table(AT_ONE, 'hair IoU')} by two united experts that pull as hard (weight 1 each, n = "
-        "1000); mIoU of "
+        f"fine-tuning, {of_table(AT_ONE, 'hair IoU')} by two united experts of the same sum of weights (1 "
+        "each, n = 1000); mIoU of "
         f"the GAN {of_table('GAN (SPADE), both maps at once', 'mIoU')}.",
         f"At weights 2 + 2 against 2: distance {of_table(UNITED)} united (their plain average "
         f"{of_table(AVERAGED)}, at mIoU {of_table(AVERAGED, 'mIoU')}), {of_table('(b) hair expert alone, w = 2')} and "
         f"{of_table('(b) skin expert alone, w = 2')} alone; mIoU {of_table(UNITED, 'mIoU')}, "
         f"{of_table('(b) hair expert alone, w = 2', 'mIoU')} and {of_table('(b) skin expert alone, w = 2', 'mIoU')}.",
-        f"At 1 + 1: mIoU {of_table(AT_ONE, 'mIoU')}, n = 1000",
+        "At 1 + 1 against 2 of the hair's model, face by face: mIoU "
+        f"{paired('table1', AT_ONE, '(b) hair expert alone, w = 2')}",
+        f"maps trade hair, {paired('reliability', *HALF, 'hair IoU')}, for skin, "
+        f"{paired('reliability', *HALF, 'skin IoU')}",
+        "hair alone {}, of hair and skin {}, with the caption {}.".format(
+            *(
+                thousandths(measured("modalities256", row, "hair IoU", 200))
+                for row in ("hair", "hair and skin", "hair, skin and caption")
+            )
+        ),
         f"{share_of('reliabilities256', CAPTION, 'all attributes', 200)}, is of a hair map, a skin map",
-        f"it is {share_of('reliabilities256', 'equal reliabilities', 'all attributes', 200)} (n = 200).",
+        f"it is {share_of('reliabilities256', 'equal reliabilities', 'all attributes', 200)} (n = 200). On 300 further "
+        f"faces these have {share_of('captions256', WITH_MAPS, 'all attributes', 300)}, and captions alone, at weight "
+        "4, "
+        f"{share_of('captions256', 'caption alone', 'all attributes', 300)}.",
         f"Animal right in {share_of('scene_windows256', SCENES, 'animal', 200)}, all of the landscape in "
         f"{share_of('scene_windows256', SCENES, 'all of the landscape', 200)}, both in "
         f"{percent(measured('scene_windows256', SCENES, 'all with the animal', 200))}.",
