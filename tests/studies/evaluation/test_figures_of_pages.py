@@ -178,8 +178,10 @@ def paired(folder: str, row: str, other: str, measure: str = "mIoU") -> str:
 
 def of_negatives(row: str) -> list[str]:
     """Share of right animals, and the mean share of the landscape's parts, where a model's negative is U."""
+    found = row_of("scene_reliability256", row, "landscape")
+    low, high = (100 * float(found[side]) for side in ("low", "high"))
     landscape = percent(measured("scene_reliability256", row, "landscape", 40))
-    return [share_of("scene_reliability256", row, "animal", 40), landscape]
+    return [share_of("scene_reliability256", row, "animal", 40), f"{landscape} [{low:.1f}, {high:.1f}]"]
 
 
 def biased(column: str, variance: float | None = None) -> str:
@@ -241,12 +243,12 @@ SENTENCES = {
         f"{of_table(f'{ONE} product, w = 1')}; two networks' {distance('(b) two experts, product, w = 1')}.",
         f"less than one network given both ({obeyed(f'{ONE} product, w = 1')}, "
         f"{obeyed(f'{ONE} both maps at once, w = 1')}), or ties ({without_leading('product')}, "
-        f"{without_leading('both maps at once')}) without leading colours",
+        f"{without_leading('both maps at once')}) where training sets share colours",
         f"colours and mouth are all right in [{percent(measured('reliabilities256', CAPTION, 'all attributes', 200))}] "
         "of 200 other faces, and hair overlaps its map by IoU "
         f"{thousandths(measured('reliabilities256', CAPTION, 'hair IoU', 200))}. At the nodes' defaults it is "
-        f"{percent(measured('reliabilities256', 'equal reliabilities', 'all attributes', 200))}, on 300 further faces "
-        f"{percent(measured('captions256', WITH_MAPS, 'all attributes', 300))}, and by the caption's model alone "
+        f"{percent(measured('reliabilities256', 'equal reliabilities', 'all attributes', 200))}; on 300 further faces "
+        f"these have {percent(measured('captions256', WITH_MAPS, 'all attributes', 300))}, the caption's model alone "
         f"{percent(measured('captions256', 'caption alone', 'all attributes', 300))}.",
     ],
     "latent-spaces": [
@@ -268,7 +270,7 @@ SENTENCES = {
             for first in ("hair", "background")
         ),
         f"the base model's negative alone | {of_pairs('base null: product')}",
-        f"each with its own negative | {of_pairs('own nulls: Composite')}",
+        f"told its colour, each with its own negative | {of_pairs('own nulls: Composite')}",
         "N(−1, 0.3) and N(1.5, 0.8), mean and variance, with the negative N(0.2, 2), both at weight 1, have the "
         "product "
         f"{biased('product of the densities', 1 / (1 / 0.3 + 1 / 0.8 - 1 / 2))}. In",
@@ -329,8 +331,8 @@ SENTENCES = {
         ),
         f"{share_of('reliabilities256', CAPTION, 'all attributes', 200)}, is of a hair map, a skin map",
         f"it is {share_of('reliabilities256', 'equal reliabilities', 'all attributes', 200)} (n = 200). On 300 further "
-        f"faces these have {share_of('captions256', WITH_MAPS, 'all attributes', 300)}, and captions alone, at weight "
-        "4, "
+        f"faces the defaults have {share_of('captions256', WITH_MAPS, 'all attributes', 300)}, and captions alone, "
+        "at weight 4, "
         f"{share_of('captions256', 'caption alone', 'all attributes', 300)}.",
         f"Animal right in {share_of('scene_windows256', SCENES, 'animal', 200)}, all of the landscape in "
         f"{share_of('scene_windows256', SCENES, 'all of the landscape', 200)}, both in "
@@ -350,7 +352,7 @@ SENTENCES = {
 }
 SETTINGS = {
     "README": {
-        *("0", "0.5", "0.57", "1", "3", "3.5", "4", "4.5", "7"),  # weights, reliabilities, windows, noise
+        *("0", "0.5", "0.57", "1", "3", "3.5", "4", "4.5", "7", "8"),  # weights, reliabilities, windows, noise
         "1024",  # pixels
         *("2023", "3.10", "0.33.0", "4.0"),  # years, versions, a licence's
     },
