@@ -81,8 +81,8 @@ class Expert(io.ComfyNode):
                     "the prompt, negative pushes away (w_i).",
                 ),
                 reliability_input(
-                    "In doubt, the same number as the weight. How much of the negative that all prompts are measured "
-                    "against this model supplies, 0 to 100, relative to the others (a in U)."
+                    "In doubt, the same number as the weight. This model's share of the negative that all use (a in "
+                    "U), 0 to 100."
                 ),
                 *window_inputs(" Outside its window an expert costs nothing."),
                 io.Mask.Input(

@@ -78,8 +78,8 @@ class ExpertRemote(io.ComfyNode):
                     "(w_i).",
                 ),
                 reliability_input(
-                    "In doubt, the same number as the weight. How much of the negative that all prompts are measured "
-                    "against this model supplies, 0 to 100, as for Diffusion Expert (a in U)."
+                    "In doubt, the same number as the weight. This model's share of the negative that all use (a in "
+                    "U), 0 to 100."
                 ),
                 *window_inputs(),
                 io.Mask.Input(

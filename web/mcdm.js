@@ -91,10 +91,15 @@ function addNote(node, kind, texts) {
 
 const noteOf = (node, kind) => node.widgets?.find((widget) => widget.name === kind && widget.texts);
 
+const stacking = document.head.appendChild(document.createElement("style")); // of nodes with notes, in Nodes 2.0
+
 // A note may grow over the node below: of nodes with notes the upper ones lie in front, so that each is read whole.
+// Nodes 2.0 writes a stacking of its own at every change of a node, which only a rule of the page outranks.
 function raise({ nodes }) {
   const told = nodes.filter((node) => noteOf(node, "warning") || noteOf(node, "refusal"));
   told.sort((a, b) => b.pos[1] - a.pos[1]).forEach((node) => app.canvas.bringToFront?.(node));
+  const rules = told.map((node, order) => `.lg-node[data-node-id="${node.id}"] { z-index: ${1000 + order} !important; }`);
+  stacking.textContent = rules.join("\n");
 }
 
 function removeNote(node, kind) {
@@ -106,6 +111,7 @@ function removeNote(node, kind) {
     widget.onRemove?.();
   }
   resize(node, node.size[1] - widget.added);
+  if (node.graph === app.canvas.graph) raise(node.graph);
   return widget.texts;
 }
 

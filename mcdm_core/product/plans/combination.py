@@ -220,13 +220,14 @@ def plan_product(combination: Combination, moment: Moment, why: tuple[str, str] 
         if why is not None or j not in counted:
             return why or combination.remedies.read
         term = combination.terms[j]
-        if not wanted or rule.always_combines_nulls:
+        if rule.always_combines_nulls:
             return rule.why(term, coefficients.total)
-        reason, remedy = combination.remedies.wanted
-        return (
-            f"because its reliability is {term.reliability:g} and {reason}",
-            f"set its reliability to 0, or {remedy}",
-        )
+        reason, remedy = rule.why(term, coefficients.total)
+        if wanted:
+            asked, remedy = combination.remedies.wanted
+            reason = f"because its reliability is {term.reliability:g} and {asked}"
+        others = any(combination.terms[i].reliability for i in moment.acting if i != j)
+        return reason, f"set its reliability to 0, or {remedy}" if others else f"or {remedy}"
 
     combination.check_nulls(nulls, why_null)
     return Plan(

@@ -94,7 +94,7 @@ def _why(term: TermNumbers, total: Coefficient) -> tuple[str, str]:
     weights = "don't sum to 1 everywhere" if isinstance(total, Tensor) else f"sum to {total:g}"
     return (
         f"because its reliability is {term.reliability:g} and the weights {weights}",
-        "set its reliability to 0, or let the weights sum to 1",
+        "let the weights sum to 1",
     )
 
 

@@ -26,7 +26,8 @@ class Rule:
         needs_null: Whether a null enters the result, given the sums of w and of a of the experts that share it, and W.
         always_combines_nulls: Whether reliabilities matter even where the weights sum to 1.
         why: Parts of the refusal of a product that lacks an expert's null, given its numbers and W: why the null is
-            needed, and what to do other than give it.
+            needed, and what to do other than give it; where reliabilities don't always matter also other than set it
+            to 0, which helps where another expert supplies U.
     """
 
     pair: MakePair

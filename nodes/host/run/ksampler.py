@@ -14,6 +14,7 @@ import latent_preview
 from torch import Tensor
 
 from ..chain.expert_chain import Experts
+from ..chain.titles import shown_names
 from ..comfyui.latents import fit_empty, with_samples
 from .guider import ProductGuider
 from .scores import carry_scores
@@ -46,7 +47,8 @@ def warn_of_sampler(experts: Experts, widgets: Widgets) -> None:
         experts: The chain.
         widgets: How it is sampled.
     """
-    wanting = [expert.label for expert in experts if getattr(expert.model.model, "wants_noise", False)]
+    names = zip(shown_names(experts), experts, strict=True)
+    wanting = [name for name, expert in names if getattr(expert.model.model, "wants_noise", False)]
     if wanting and not any(part in widgets.sampler_name for part in _NOISY):
         logger.warning(
             "%s follows its caption better with noise added at every step, and the sampler %s adds none; choose "

@@ -1,14 +1,17 @@
-"""Grids and plots call experts by their nodes' titles, where these tell them apart."""
+"""Grids, plots and warnings call experts by their nodes' titles, where these tell them apart."""
 
+import logging
 from dataclasses import replace
 
 import pytest
 
 
 @pytest.fixture
-def names(host, load, chain, monkeypatch):
-    def of(*titles):
-        experts = chain(load("hair"), load("skin"))
+def titled(host, load, chain, monkeypatch):
+    """A chain of two experts whose nodes have these titles in the running prompt."""
+
+    def of(*titles, kinds=("hair", "skin")):
+        experts = chain(*map(load, kinds))
         experts = tuple(replace(expert, node=str(place)) for place, expert in enumerate(experts))
         nodes = {
             str(place): {"class_type": "MCDM_Expert", "inputs": {}, "_meta": {"title": title}}
@@ -17,9 +20,14 @@ def names(host, load, chain, monkeypatch):
         page = host.comfyui.page
         running = page.RunningPrompt("prompt", "0", nodes, page.Page(None, None))
         monkeypatch.setattr(host.chain.titles, "running_prompt", lambda: running)
-        return host.chain.titles.shown_names(experts)
+        return experts
 
     return of
+
+
+@pytest.fixture
+def names(host, titled):
+    return lambda *titles: host.chain.titles.shown_names(titled(*titles))
 
 
 def test_a_title_of_its_own_names_an_expert(names):
@@ -29,3 +37,10 @@ def test_a_title_of_its_own_names_an_expert(names):
 @pytest.mark.parametrize("titles", [(), ("Diffusion Expert", "Expert de diffusion"), ("Fox", "Fox"), (None, 3)])
 def test_others_are_named_as_in_messages(names, titles):
     assert names(*titles) == ["expert 1 (small hair)", "expert 2 (small skin)"]
+
+
+def test_what_wants_a_sampler_with_noise_is_named_as_its_node(host, titled, caplog):
+    experts, ksampler = titled("Fox", "my caption", kinds=("hair", "text")), host.run.ksampler
+    with caplog.at_level(logging.WARNING, "mcdm_pack"):
+        ksampler.warn_of_sampler(experts, ksampler.Widgets(2, "euler", "simple", 1.0))
+    assert "My caption follows its caption better with noise" in caplog.text

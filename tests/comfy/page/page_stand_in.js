@@ -70,6 +70,7 @@ export const api = {
 
 globalThis.document = {
   documentElement: { style: { setProperty() {} } },
+  head: { appendChild: (element) => (document.rules = element) },
   createElement: () => ({ style: {} }),
 };
 

@@ -1,6 +1,7 @@
 """The script of the page, `web/mcdm.js`, run by Node.js over a stand-in for the page: its graph, nodes and events."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -62,6 +63,13 @@ def test_the_upper_of_two_nodes_with_notes_lies_in_front(page):
     upper, lower = ("1", "MCDM_Expert", "Why."), ("2", "MCDM_Guider", "Why.")
     for told in ([upper, lower], [lower, upper]):
         assert page(refusals(*told), "say(app.canvas.raised.slice(-2));") == [[2, 1]]
+        (rules,) = page(refusals(*told), "say(document.rules.textContent);")
+        assert re.findall(r'node-id="(\d)"\] \{ z-index: (\d+) !important', rules) == [("2", "1000"), ("1", "1001")]
+
+
+def test_a_node_whose_note_goes_lies_where_the_page_puts_it(page):
+    (rules,) = page(TWO, "graph.getNodeById(1).onWidgetChanged('weight', 2, 1);", "say(document.rules.textContent);")
+    assert re.findall(r'node-id="(\d)"', rules) == ["2"]
 
 
 @pytest.mark.parametrize("change", ["onConnectionsChange(1, 0, true)", "onWidgetChanged('weight', 2, 1)"])

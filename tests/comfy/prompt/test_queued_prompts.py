@@ -287,6 +287,7 @@ def test_a_negative_that_is_needed_once_another_has_ended_is_asked_for_at_post(
     found = refusals(prompt)
     assert found.keys() == refused
     assert all("Skin expert needs a negative, because its reliability is 1" in said for [(_, said)] in found.values())
+    assert not any("reliability to 0" in said for [(_, said)] in found.values())  # nobody else would supply U there
     prompt["first"]["inputs"]["end"] = 1.0
     assert refusals(prompt) == {}  # the weights sum to 1
 

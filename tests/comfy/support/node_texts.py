@@ -14,10 +14,12 @@ def label_of(value: Any) -> str:
 
 
 def _texts(schema: Any) -> dict[str, Any]:
+    """Texts of a node; Nodes 2.0 looks up the tooltip of a socket by the name that it shows, and others by the id."""
+    inputs = {value.id: {"name": label_of(value), "tooltip": value.tooltip} for value in schema.inputs}
     return {
         "display_name": schema.display_name,
         "description": schema.description,
-        "inputs": {value.id: {"name": label_of(value), "tooltip": value.tooltip} for value in schema.inputs},
+        "inputs": inputs | {text["name"]: text for text in inputs.values()},
         "outputs": {
             str(place): {"name": value.display_name, "tooltip": value.tooltip}
             for place, value in enumerate(schema.outputs)
