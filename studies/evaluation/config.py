@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mcdm_core.diffusion.respacing import space_timesteps
 from mcdm_core.product.methods.passes import Passes
 from mcdm_core.product.terms.term_numbers import TermNumbers
 from mcdm_core.sampling.operations import Logic
@@ -114,6 +115,7 @@ class Setting:
         together: Pictures sampled in one batch, 0…20; adaptive passes are skipped only where all pictures of a batch
             allow it; 0 takes 20.
         candidate: Index of this candidate of a picture; 0 is the plain sample.
+        spacing: These steps where they aren't evenly spaced, as `space_timesteps` takes them: "3,2,2,2,1", say.
     """
 
     name: str
@@ -132,11 +134,17 @@ class Setting:
     joint: Joint | None = None
     together: int = 0
     candidate: int = 0
+    spacing: str = ""
 
     @property
     def label(self) -> str:
         """The row's name, with the varied setting's value."""
         return f"{self.name}, {self.vary} {self.value:g}" if self.vary else self.name
+
+    @property
+    def timesteps(self) -> str:
+        """The steps, as `space_timesteps` takes them."""
+        return self.spacing or str(self.steps)
 
     def rows(self) -> "list[Setting]":
         """This setting at every value."""
@@ -293,6 +301,7 @@ def _reduced(setting: Setting, count: int, steps: int) -> Setting:
         setting,
         count=min(filter(None, (setting.count, count)), default=0),
         steps=min(setting.steps, steps) if steps else setting.steps,
+        spacing="" if steps and steps < setting.steps else setting.spacing,
         values=tuple(min(value, steps) for value in setting.values)
         if steps and setting.vary == "steps"
         else setting.values,
@@ -324,6 +333,11 @@ def _check(setting: Setting, experts: dict[str, Path], loras: dict[str, Path]) -
         raise ValueError(f"{setting.name!r} asks a GAN and has {len(setting.terms)} terms; name the GAN alone.")
     if setting.steps < 1:
         raise ValueError(f"{setting.name!r} takes {setting.steps} steps; take one or more.")
+    if setting.spacing and any(len(space_timesteps(setting.spacing)) != row.steps for row in setting.rows()):
+        raise ValueError(
+            f"Expected a spacing of {setting.steps} steps for {setting.name!r} and got {setting.spacing!r}, which has "
+            f"{len(space_timesteps(setting.spacing))}; correct one of them."
+        )
     if setting.count < 0:
         raise ValueError(f"{setting.name!r} has count = {setting.count}; give a number of pictures, or 0 for all.")
     if setting.vary not in ("", *VARIED) or bool(setting.vary) != bool(setting.values):

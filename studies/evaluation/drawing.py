@@ -79,14 +79,14 @@ def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range, *scor
     noise = start_noise(terms[0].expert, indices, setting.candidate)
     generator = _generator(_NOISE_SEED + indices.start + setting.candidate * _NEXT_CANDIDATE)
     if setting.joint:
-        return sample_joint(terms, noise, str(setting.steps), setting.joint, generator, setting.eta)
+        return sample_joint(terms, noise, setting.timesteps, setting.joint, generator, setting.eta)
     sampler: Sampler = functools.partial(sample_ddim, eta=setting.eta)
     if setting.logic:
         sampler = functools.partial(sample_logic, logic=setting.logic)
     return sample_product(
         terms,
         noise,
-        str(setting.steps),
+        setting.timesteps,
         sampler=sampler,
         generator=generator,
         rule=RULES[setting.rule],

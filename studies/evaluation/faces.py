@@ -171,13 +171,23 @@ class Faces(DrawnHeldOut):
             return {}
         return measure_attributes(self._read_attributes(images, parsed), self._attributes(sources))
 
+    def likeness(self, images: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:
+        """See `HeldOut`; also "same mouth", whether the same kind is read."""
+        count = min(len(images), len(others))
+        same = np.full(len(images), np.nan)
+        same[:count] = right_answers(*(self._mouths(each[:count]) for each in (images, others)))
+        return super().likeness(images, others) | {"same mouth": same}
+
     def _attributes(self, sources: Sequence[int]) -> list[dict[str, str]]:
         return [self[i].face.attributes for i in sources]
 
     def _read_attributes(self, images: np.ndarray, parsed: Sequence[Parsed]) -> dict[str, list[str]]:
         """Attribute → value in each picture: colours by the palette, mouths by the reader for this size."""
-        mouths = read_faces(images)["mouth"] if self._size == LARGE_SIZE else read_mouths(images)
-        return {name: [p.colors[name] for p in parsed] for name in parsed[0].colors} | {"mouth": mouths}
+        colors = {name: [p.colors[name] for p in parsed] for name in parsed[0].colors}
+        return colors | {"mouth": self._mouths(images)}
+
+    def _mouths(self, images: np.ndarray) -> list[str]:
+        return read_faces(images)["mouth"] if self._size == LARGE_SIZE else read_mouths(images)
 
     def _flat(self, count: int, setting: Setting | None) -> np.ndarray:
         """Pixels whose 3×3 neighbourhood should be flat, (count, H, W).

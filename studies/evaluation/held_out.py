@@ -95,6 +95,23 @@ class HeldOut(ABC):
             Measure → values, (B,); empty where nothing of the kind was requested.
         """
 
+    def likeness(self, images: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:
+        """How like another setting's pictures of the same conditions and noise these are.
+
+        Args:
+            images: uint8 samples, (B, H, W, 3).
+            others: The other setting's, likewise; sample i is compared with its sample i.
+
+        Returns:
+            Measure → values, (B,), NaN where there is no other: "distance", the root mean square difference of pixels,
+            0…1.
+        """
+        count = min(len(images), len(others))
+        apart = (images[:count].astype(np.float32) - others[:count]) / 255
+        distances = np.full(len(images), np.nan)
+        distances[:count] = np.sqrt(np.square(apart).mean(axis=(1, 2, 3)))
+        return {"distance": distances}
+
 
 class DrawnHeldOut(HeldOut):
     """Drawn pictures, see `HeldOut`.

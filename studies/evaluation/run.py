@@ -29,6 +29,7 @@ from .telling_apart import TELLING_APART, telling_apart
 log = logging.getLogger(__name__)
 
 FRECHET = "Fréchet distance"
+LIKENESS = "likeness"
 FEWEST = 3  # pictures per feature; with fewer, the distance says little (studies/metrics.md)
 
 
@@ -49,10 +50,15 @@ class Evaluation:
         self.config, self.out, self.samples, self.workers = config, out, samples, workers
         self.held_out: HeldOut = open_held_out(config.data)
         groups = config.measures or self.held_out.measures
-        known = (*self.held_out.measures, PREDICTIONS, ROWS, TELLING_APART)
+        known = (*self.held_out.measures, LIKENESS, PREDICTIONS, ROWS, TELLING_APART)
         if unknown := [name for name in groups if name not in known]:
             raise ValueError(
                 f"There is no measure {unknown[0]!r} of {config.data.kind}; choose among {', '.join(known)}."
+            )
+        if LIKENESS in groups and not config.against:
+            raise ValueError(
+                f"Expected `against` beside the measure {LIKENESS!r}, the row whose pictures all others are compared "
+                "with, and found none; name one, or leave the measure out."
             )
         check_experts(config)
         for name in {term.masking_map for setting in config.settings for term in setting.terms if term.mask}:
@@ -91,6 +97,12 @@ class Evaluation:
         """What perfect experts would draw: the pictures, as far as the VAE keeps them."""
         return decoded(self.held_out.images, self._vae) if self._vae else self.held_out.images
 
+    @functools.cached_property
+    def _base(self) -> np.ndarray:
+        """The pictures of the row that others are compared with."""
+        (row,) = [row for row in self.config.rows if row.label == self.config.against]
+        return self._drawn(row, min(row.count or len(self.held_out), len(self.held_out))).images
+
     def _drawn(self, setting: Setting, count: int) -> Samples:
         counted = ROWS in self.groups
         return draw_samples(setting, self.config.data, self.config.files, count, self.samples, self.workers, counted)
@@ -117,6 +129,8 @@ class Evaluation:
         values = self._values_of(groups, setting, images)
         if ROWS in self.groups and rows is not None:
             values[PER_PICTURE] = rows
+        if LIKENESS in groups and setting:
+            values |= self.held_out.likeness(images, self._base)
         figures = {name: figure for name, measured in values.items() if (figure := figure_of(measured))}
         if "frechet" in groups and (figure := self._frechet(images)):
             figures[FRECHET] = figure
@@ -130,7 +144,7 @@ class Evaluation:
         for group in groups:
             if setting and group == PREDICTIONS:
                 values |= measure_predictions(setting, self.config.files, self.held_out, len(images))
-            elif group not in ("frechet", PREDICTIONS, ROWS, TELLING_APART):
+            elif group not in ("frechet", LIKENESS, PREDICTIONS, ROWS, TELLING_APART):
                 values |= self.held_out.measure(group, images, setting)
         return values
 

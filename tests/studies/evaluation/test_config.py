@@ -271,6 +271,16 @@ def test_the_others_share_the_rest_of_the_reliability():
     assert [term.weight for term in three.terms] == [2.0, 3.0, 0.0]
 
 
+def test_steps_may_be_spaced_unevenly(load):
+    spaced = PLAIN.replace('name = "united"', 'name = "united"\nspacing = "12,8"')
+    assert load(spaced).settings[0].timesteps == "12,8"
+    assert load(PLAIN).settings[0].timesteps == "20"
+    assert load(spaced, 0, 20).settings[0].timesteps == "12,8"
+    assert load(spaced, 0, 5).settings[0].timesteps == "5"  # a quick look takes fewer, evenly
+    with pytest.raises(ValueError, match=r"a spacing of 20 steps for 'united' and got '12,9', which has 21;"):
+        load(spaced.replace("12,8", "12,9"))
+
+
 def test_loras_and_masks_are_read(load, tmp_path):
     text = PLAIN.replace("[[settings]]", '[loras]\nmine = "../mine.safetensors"\n[[settings]]', 1)
     text = text.replace("weight = 2.0", 'weight = 2.0, lora = "mine", mask = "hair"')

@@ -229,6 +229,27 @@ def test_rows_and_differences_are_shown_where_they_are_named(evaluated, run, tmp
     assert (out / "plot.png").stat().st_size > 0
 
 
+def test_likeness_is_to_the_row_that_others_are_compared_with(run, tmp_path, experts, capsys):
+    settings = {
+        "two steps": f"terms = [{HAIR}]\nsteps = 2",
+        "the same": f"terms = [{HAIR}]",
+        "hair": f"terms = [{HAIR}]",
+    }
+    top = 'measures = ["likeness"]\nshown = 0'
+    assert run(write_evaluation(tmp_path / "like.toml", FACES, experts, settings, top)) == 2
+    assert "Expected `against` beside the measure 'likeness'" in capsys.readouterr().err
+    top += '\nagainst = "hair"'
+    assert run(write_evaluation(tmp_path / "like.toml", FACES, experts, settings, top)) == 0
+    figures = {
+        (row["setting"], row["measure"]): float(row["figure"])
+        for row in csv_rows(tmp_path / "out" / "like" / "figures.csv")
+    }
+    assert figures["hair", "distance"] == figures["the same", "distance"] == 0
+    assert figures["two steps", "distance"] > 0
+    assert figures["the same", "same mouth"] == 1
+    assert {row for row, _ in figures} == settings.keys()  # the drawings have none
+
+
 def test_a_choice_by_what_is_not_measured_is_refused(run, tmp_path, experts, capsys):
     settings = {"best": f'terms = [{HAIR}]\nchoose = {{ by = "beauty" }}'}
     path = write_evaluation(tmp_path / "best.toml", FACES, experts, settings, 'measures = ["maps"]')
