@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .. import product
 from ..diffusion.schedule import sigma_at_progress
-from ..expert.condition import Condition
+from ..expert.condition import Condition, cat
 from ..expert.expert import Expert
 from ..product.denoisers.denoiser import ProductDenoiser
 from ..product.methods.method import Setting
@@ -97,12 +97,14 @@ class ExpertStudent:
         expert: The expert.
         conditions: Its conditions, a row for each prompt, or one for all.
         autocast: See `ProductTeacher`.
+        weight: Weight of its conditions beside its null, see `DistilConfig`.
     """
 
-    def __init__(self, expert: Expert, conditions: Condition, autocast: bool = False):
+    def __init__(self, expert: Expert, conditions: Condition, autocast: bool = False, weight: float = 1.0):
         self.expert = copy.copy(expert)
         self.conditions = conditions
         self.autocast = autocast
+        self.weight = weight
 
     def __call__(self, network: nn.Module, x: Tensor, sigma: Tensor, prompts: Tensor) -> Tensor:
         """x0 that the expert predicts with this network, each sample under its prompt's condition, shape of x."""
@@ -112,7 +114,11 @@ class ExpertStudent:
         """x0 that the expert predicts with this network, each sample under its own row of conditions, shape of x."""
         self.expert.network = network
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
-            return self.expert.predict_x0(x, sigma, conditions)
+            if self.weight == 1:
+                return self.expert.predict_x0(x, sigma, conditions)
+            both = cat([conditions, self.expert.encoder.null_like(conditions)])
+            conditional, null = self.expert.predict_x0(x.repeat(2, *[1] * (x.ndim - 1)), sigma.repeat(2), both).chunk(2)
+            return null + self.weight * (conditional - null)
 
 
 def rows_of(terms: Sequence[Term]) -> int:

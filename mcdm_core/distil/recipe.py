@@ -94,6 +94,7 @@ class _Top:
     name: str
     student: str
     rank: Annotated[int, Between(1, MOST_RANK)] = 16
+    weight: Annotated[float, Between(0)] = 1.0
     rule: str = "product"
     half: bool = False
     card: dict[str, str] = field(default_factory=dict)
@@ -132,7 +133,7 @@ def load_recipe(path: Path, draw: Draw | None = None) -> Recipe:
     if top.rule not in RULES:
         raise ValueError(f"Expected a rule among {', '.join(RULES)} in {where} and got {top.rule!r}; correct it.")
     return Recipe(
-        DistilConfig(name=top.name, rank=top.rank, **sections),
+        DistilConfig(name=top.name, rank=top.rank, weight=top.weight, **sections),
         top.student,
         tuple(experts),
         tuple(prompts),

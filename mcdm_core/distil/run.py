@@ -135,7 +135,7 @@ def distil_product(
     teacher = ProductTeacher(terms, rule, settings, autocast)
     teacher.check(student.sample_shape)
     weight = next(student.network.parameters(), torch.empty(0))
-    asked = ExpertStudent(student, conditions, autocast)
+    asked = ExpertStudent(student, conditions, autocast, config.weight)
     options = config.optimizer
     task = Task(
         teacher,

@@ -1,5 +1,6 @@
 """Configuration of training runs, read from a TOML file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -221,15 +222,39 @@ def load_dual_encoder_config(path: Path) -> DualEncoderConfig:
 def read_toml(path: Path) -> dict[str, Any]:
     """The file's content.
 
+    With `like = "other.toml"`, it is that of the file of this name beside it, but for the values that it has itself:
+    those of its tables one by one, lists as a whole.
+
     Raises:
-        ValueError: There is no such file, or it is no TOML.
+        ValueError: There is no such file, it is no TOML, or it is like none beside it, or like itself.
     """
+    return _like(path, ())
+
+
+def _like(path: Path, heirs: tuple[str, ...]) -> dict[str, Any]:
     import tomli  # not among what a product or its distillation from Python needs
 
     try:
-        return tomli.loads(path.read_text(encoding="utf-8"))
+        values = tomli.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError) as error:
         raise ValueError(f"Expected a configuration in TOML at {path}: {error}.") from error
+    if "like" not in values:
+        return values
+    other = values.pop("like")
+    if not isinstance(other, str) or Path(other).name != other or other in (*heirs, path.name):
+        raise ValueError(
+            f"Expected another file beside {path.name} as like and got {shown(other)}; give its name, without a folder."
+        )
+    return _merged(_like(path.with_name(other), (*heirs, path.name)), values)
+
+
+def _merged(values: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    tables = {
+        name: _merged(values[name], value)
+        for name, value in own.items()
+        if isinstance(value, dict) and isinstance(values.get(name), dict)
+    }
+    return {**values, **own, **tables}
 
 
 def build_sections(kind: type, values: dict[str, Any], file: str, within: str = "") -> Any:

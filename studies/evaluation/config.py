@@ -71,7 +71,8 @@ class TermConfig(TermNumbers):
         shift: The condition is that of the picture this many indices later (0: of the picture itself).
         lora: Those of `[loras]` to add to the expert's weights, one or more; empty for none.
         strength: Factor of each of them; 1 is as trained.
-        mask: Where it acts: "hair" or any other map of the held-out picture, or "not hair"; empty for everywhere.
+        mask: Where it acts: "hair" or any other map of the held-out picture, "left", its left half, or "not hair";
+            empty for everywhere.
     """
 
     expert: str

@@ -18,6 +18,7 @@ from .config import DataConfig, Setting
 Tile = Image.Image | str
 
 SIZE, LARGE_SIZE = 64, 256  # pixels of drawn pictures, for which there are readers
+LEFT = "left"
 COMPARED = 2000  # number of reference drawings of a Fréchet distance
 COMPARED_FROM = 500_000  # first seed of these, after the first held-out one
 
@@ -145,6 +146,13 @@ class DrawnHeldOut(HeldOut):
 
     def __len__(self) -> int:
         return self._config.count
+
+    def map_of(self, name: str, sources: Sequence[int]) -> Tensor:
+        """See `HeldOut`; "left" is the left half of any picture, a layout for masks."""
+        if name != LEFT:
+            return super().map_of(name, sources)
+        columns = torch.arange(self._size) < self._size // 2
+        return columns.float().expand(len(sources), self._size, -1)
 
     @functools.cached_property
     def features(self) -> FeatureNetwork:

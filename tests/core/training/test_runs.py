@@ -8,7 +8,7 @@ from PIL import Image
 from mcdm_core import UNet, UNetConfig, load_expert
 from mcdm_core.cli.main import main
 from mcdm_core.expert.condition import Condition
-from mcdm_core.training.config import load_config
+from mcdm_core.training.config import load_config, read_toml
 from mcdm_core.training.data.sources import drop_rows, null_rows
 from mcdm_core.training.expert.run import train_expert
 from mcdm_core.training.expert.trainer import adapt_state
@@ -106,6 +106,27 @@ def test_whole_numbers_are_numbers_and_lists_are_tuples(tmp_path):
     config = load_config(write_config(tmp_path / "a.toml", data=BOTH, optimizer="learning_rate = 1"))
     assert (config.optimizer.learning_rate, config.network.channel_mult) == (1, (1,))
     assert (config.data.modalities, config.network.pooled_dim) == (("hair", "skin"), None)
+
+
+def test_a_configuration_may_be_like_another(tmp_path):
+    (tmp_path / "first.toml").write_text('name = "a"\nsize = 1\ndata = { sets = [1, 2], seed = 3, of = { x = 1, y = 2 } }')
+    (tmp_path / "second.toml").write_text('like = "first.toml"\nname = "b"\n[data]\nsets = [4]\n[data.of]\ny = 5')
+    (tmp_path / "third.toml").write_text('like = "second.toml"\ndata = { seed = 6 }')
+    inherited = {"name": "b", "size": 1, "data": {"sets": [4], "seed": 3, "of": {"x": 1, "y": 5}}}
+    assert read_toml(tmp_path / "second.toml") == inherited
+    assert read_toml(tmp_path / "third.toml") == inherited | {"data": inherited["data"] | {"seed": 6}}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("a.toml", ""), ("b.toml", "a.toml"), ("../b.toml", ""), ("nowhere.toml", "")],
+    ids=["itself", "in a circle", "of another folder", "missing"],
+)
+def test_a_configuration_is_like_another_one_beside_it(tmp_path, first, second):
+    (tmp_path / "a.toml").write_text(f'like = "{first}"')
+    (tmp_path / "b.toml").write_text(f'like = "{second}"' if second else "")
+    with pytest.raises(ValueError, match=r"give its name, without a folder|a configuration in TOML at .*nowhere"):
+        read_toml(tmp_path / "a.toml")
 
 
 def test_dropped_classes_are_class_0():
