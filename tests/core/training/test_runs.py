@@ -109,7 +109,9 @@ def test_whole_numbers_are_numbers_and_lists_are_tuples(tmp_path):
 
 
 def test_a_configuration_may_be_like_another(tmp_path):
-    (tmp_path / "first.toml").write_text('name = "a"\nsize = 1\ndata = { sets = [1, 2], seed = 3, of = { x = 1, y = 2 } }')
+    (tmp_path / "first.toml").write_text(
+        'name = "a"\nsize = 1\ndata = { sets = [1, 2], seed = 3, of = { x = 1, y = 2 } }'
+    )
     (tmp_path / "second.toml").write_text('like = "first.toml"\nname = "b"\n[data]\nsets = [4]\n[data.of]\ny = 5')
     (tmp_path / "third.toml").write_text('like = "second.toml"\ndata = { seed = 6 }')
     inherited = {"name": "b", "size": 1, "data": {"sets": [4], "seed": 3, "of": {"x": 1, "y": 5}}}
