@@ -14,7 +14,7 @@ TRAINED = ("hair", "skin", "joint", "finetuned", "uniform", "gan")  # in this or
 
 
 def tables(arguments: list[str]) -> int:
-    """Evaluate everything in studies/configs/evaluate/ into studies/results/.
+    """Evaluate what studies/configs/evaluate/ has into studies/results/, as far as it asks for no network in runs/.
 
     Args:
         arguments: `--train` trains the networks of studies/configs/tables/ before, as far as they are not trained in
@@ -42,7 +42,11 @@ def tables(arguments: list[str]) -> int:
     studies: list[str | Path] = [python, "-m", "studies"]
     if options.train and (code := _train(studies)):
         return code
-    configs = sorted((CONFIGS / "evaluate").glob("*.toml"))
+    configs = [
+        path
+        for path in sorted((CONFIGS / "evaluate").glob("*.toml"))
+        if "/runs/" not in path.read_text(encoding="utf-8")  # of trials, whose networks no clone has
+    ]
     spread = ["--ray", options.ray] if options.ray else []
     code = run([*studies, "evaluate", *configs, "--out", options.out, *spread, *rest])
     return code or run([*studies, "evaluate", "product-bias", "--out", options.out / "product_bias"])

@@ -37,6 +37,26 @@ def check_product(terms: Sequence[Term], student: Any, conditions: Any) -> int:
     return _count_prompts(terms, conditions)
 
 
+def check_weight(weight: float, conditions: Condition, null: Condition | None) -> None:
+    """Refuse a weight at which the student would have to be asked for what it isn't given.
+
+    Args:
+        weight: See `DistilConfig`.
+        conditions: The student's conditions.
+        null: Its null, or None.
+
+    Raises:
+        ValueError: A weight other than 1 has no null beside it, one of several rows, or no condition.
+    """
+    if weight == 1:
+        return
+    if null is None or not conditions.tensors() or null.signature != conditions.signature or null.rows != 1:
+        raise ValueError(
+            f"Expected the student's conditions and a null of one row of the same kind beside a weight of {weight:g}; "
+            "pass both, the null by its encoder's null_like, or leave the weight at 1."
+        )
+
+
 def trained_prompts(count: int, unseen: Sequence[int]) -> list[int]:
     """Indices of the prompts that are trained on.
 

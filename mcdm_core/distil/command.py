@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -56,6 +57,7 @@ def distil(
             recipe.config,
             rule=RULES[recipe.rule],
             settings=(recipe.passes,),
+            null=_null_of(student, conditions) if recipe.config.weight != 1 else None,
             unseen=[index for index, prompt in enumerate(recipe.prompts) if prompt.unseen],
             resume=run.resumed,
         )
@@ -82,6 +84,10 @@ def product_of(recipe: Recipe, load: Callable[[Path], Expert] = load_expert) -> 
     given = [prompt.conditions.get(STUDENT, ConditionRequest()) for prompt in recipe.prompts]
     terms = [_term(each, loaded(each.expert), recipe) for each in recipe.experts]
     return terms, student, _encoded(student, given) or Condition()
+
+
+def _null_of(student: Expert, conditions: Condition) -> Condition:
+    return student.encoder.null_like(conditions.take(torch.zeros(1, dtype=torch.int64)))
 
 
 def _file_of(given: str, folder: Path) -> Path:
@@ -125,6 +131,7 @@ def _card(recipe: Recipe) -> dict[str, object]:
         "steps": recipe.config.optimizer.steps,
         "seed": recipe.config.optimizer.seed,
         "start": Path(recipe.student).stem,
+        "weight": recipe.config.weight,
         "data": f"a product of {len(recipe.experts)} experts ({recipe.rule}), {len(recipe.prompts)} prompts",
         "experts": [
             f"{Path(each.expert).stem}{f' with {Path(each.lora).stem}' if each.lora else ''}, weight {each.weight:g}"

@@ -96,8 +96,8 @@ class DistilConfig:
     Attributes:
         name: Name of the run.
         rank: Rank of the LoRA's changes.
-        weight: Weight at which the student's prompt is asked, while it learns and afterwards. At 1 it is one row a
-            step; elsewhere its null is asked as well, and stays what a user may exchange.
+        weight: The cfg at which the student is asked while it learns, and is meant to be used. At 1 that is one row a
+            step, without a negative prompt; elsewhere two, and a negative prompt keeps its effect.
         loss: What is compared.
         trajectories: Where the product is evaluated.
         optimizer: How the student learns.
@@ -108,7 +108,7 @@ class DistilConfig:
 
     name: str = "distilled"
     rank: Annotated[int, Between(1, MOST_RANK)] = 16
-    weight: Annotated[float, Between(0)] = 1.0
+    weight: Annotated[float, Between(1e-6)] = 1.0
     loss: LossConfig = LossConfig()
     trajectories: TrajectoryConfig = TrajectoryConfig()
     optimizer: LearningConfig = LearningConfig()

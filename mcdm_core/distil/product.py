@@ -15,6 +15,7 @@ from ..expert.condition import Condition, cat
 from ..expert.expert import Expert
 from ..product.denoisers.denoiser import ProductDenoiser
 from ..product.methods.method import Setting
+from ..product.rules.eq10 import combined_epsilon
 from ..product.rules.rule import Rule
 from ..product.terms.term import Term
 from .roles import Within
@@ -93,17 +94,28 @@ def quieted(logger: logging.Logger, quiet: bool) -> Iterator[None]:
 class ExpertStudent:
     """An expert as `Student`; what learns is its network.
 
+    At a weight w other than 1 it answers x0(∅) + w (x0(c) − x0(∅)), as in classifier-free guidance.
+
     Args:
         expert: The expert.
         conditions: Its conditions, a row for each prompt, or one for all.
         autocast: See `ProductTeacher`.
-        weight: Weight of its conditions beside its null, see `DistilConfig`.
+        null: Its null, one row; needed where the weight isn't 1.
+        weight: See `DistilConfig`.
     """
 
-    def __init__(self, expert: Expert, conditions: Condition, autocast: bool = False, weight: float = 1.0):
+    def __init__(
+        self,
+        expert: Expert,
+        conditions: Condition,
+        autocast: bool = False,
+        null: Condition | None = None,
+        weight: float = 1.0,
+    ):
         self.expert = copy.copy(expert)
         self.conditions = conditions
         self.autocast = autocast
+        self.null = null
         self.weight = weight
 
     def __call__(self, network: nn.Module, x: Tensor, sigma: Tensor, prompts: Tensor) -> Tensor:
@@ -114,11 +126,11 @@ class ExpertStudent:
         """x0 that the expert predicts with this network, each sample under its own row of conditions, shape of x."""
         self.expert.network = network
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
-            if self.weight == 1:
+            if self.null is None or self.weight == 1:
                 return self.expert.predict_x0(x, sigma, conditions)
-            both = cat([conditions, self.expert.encoder.null_like(conditions)])
-            conditional, null = self.expert.predict_x0(x.repeat(2, *[1] * (x.ndim - 1)), sigma.repeat(2), both).chunk(2)
-            return null + self.weight * (conditional - null)
+            both = cat([conditions, self.null.expand(len(x))])
+            asked, null = self.expert.predict_x0(torch.cat([x, x]), torch.cat([sigma, sigma]), both).chunk(2)
+            return combined_epsilon([asked], [null], [self.weight], [1.0])
 
 
 def rows_of(terms: Sequence[Term]) -> int:

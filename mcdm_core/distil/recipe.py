@@ -94,7 +94,7 @@ class _Top:
     name: str
     student: str
     rank: Annotated[int, Between(1, MOST_RANK)] = 16
-    weight: Annotated[float, Between(0)] = 1.0
+    weight: Annotated[float, Between(1e-6)] = 1.0
     rule: str = "product"
     half: bool = False
     card: dict[str, str] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from ..product.terms.term import Term
 from ..training.expert.adapter import adapter_optimizer
 from ..training.loop.loop import TrainingReport, TrainingRun
 from .buffer import Buffer
-from .checks import check_product, trained_prompts
+from .checks import check_product, check_weight, trained_prompts
 from .config import DistilConfig
 from .loss import Loss
 from .product import ExpertStudent, ProductTeacher
@@ -96,6 +96,7 @@ def distil_product(
     *,
     rule: Rule = EQ10,
     settings: Sequence[Setting] = (),
+    null: Condition | None = None,
     unseen: Sequence[int] = (),
     resume: bool = False,
 ) -> nn.Module:
@@ -117,6 +118,7 @@ def distil_product(
         config: How it learns; None for the defaults.
         rule: How the experts are combined.
         settings: What is chosen beyond the paper, `Passes` for example.
+        null: The student's null, one row, where `config.weight` isn't 1.
         unseen: Rows that are never trained on, for a held-out loss of their own.
         resume: Go on from the state in the folder, as if the run had not been interrupted.
 
@@ -131,11 +133,12 @@ def distil_product(
     """
     config = config or DistilConfig()
     trained = trained_prompts(check_product(terms, student, conditions), unseen)
+    check_weight(config.weight, conditions, null)
     autocast = config.optimizer.autocast
     teacher = ProductTeacher(terms, rule, settings, autocast)
     teacher.check(student.sample_shape)
-    weight = next(student.network.parameters(), torch.empty(0))
-    asked = ExpertStudent(student, conditions, autocast, config.weight)
+    parameter = next(student.network.parameters(), torch.empty(0))
+    asked = ExpertStudent(student, conditions, autocast, null, config.weight)
     options = config.optimizer
     task = Task(
         teacher,
@@ -147,14 +150,14 @@ def distil_product(
         unseen=unseen,
         decode=_decoder(student) if config.report.samples else None,
         clamps=student.clamp_x0,
-        dtype=weight.dtype,
-        device=weight.device,
+        dtype=parameter.dtype,
+        device=parameter.device,
         learner=noised(asked, options.prompt_noise, options.seed) if options.prompt_noise else None,
     )
     config = replace(
         config,
         teacher=fingerprint_of(terms, [rule.pair.__qualname__, *map(repr, settings)]),
-        student=fingerprint_of([Term(student, conditions)], [*unseen]),
+        student=fingerprint_of([Term(student, conditions, null)], [*unseen]),
     )
     run = DistilRun(task, _learning(student, config), config, folder)
     if resume:

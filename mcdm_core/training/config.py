@@ -226,12 +226,12 @@ def read_toml(path: Path) -> dict[str, Any]:
     those of its tables one by one, lists as a whole.
 
     Raises:
-        ValueError: There is no such file, it is no TOML, or it is like none beside it, or like itself.
+        ValueError: There is no such file, it is no TOML, or what it is like is none beside it, or like itself.
     """
-    return _like(path, ())
+    return _read(path, ())
 
 
-def _like(path: Path, heirs: tuple[str, ...]) -> dict[str, Any]:
+def _read(path: Path, readers: tuple[str, ...]) -> dict[str, Any]:
     import tomli  # not among what a product or its distillation from Python needs
 
     try:
@@ -240,12 +240,16 @@ def _like(path: Path, heirs: tuple[str, ...]) -> dict[str, Any]:
         raise ValueError(f"Expected a configuration in TOML at {path}: {error}.") from error
     if "like" not in values:
         return values
-    other = values.pop("like")
-    if not isinstance(other, str) or Path(other).name != other or other in (*heirs, path.name):
+    other, readers = values.pop("like"), (*readers, path.name)
+    if not isinstance(other, str) or not other.isprintable() or Path(other).name != other or not other:
         raise ValueError(
-            f"Expected another file beside {path.name} as like and got {shown(other)}; give its name, without a folder."
+            f"Expected the name of a file beside {path.name} as like and got {shown(other)}; give it without a folder."
         )
-    return _merged(_like(path.with_name(other), (*heirs, path.name)), values)
+    if other in readers:
+        raise ValueError(f"{' is like '.join([*readers, other])}, in a circle; take like out of one of them.")
+    if not path.with_name(other).is_file():
+        raise ValueError(f"Expected {other} beside {path.name}, which is like it, and found none; correct like.")
+    return _merged(_read(path.with_name(other), readers), values)
 
 
 def _merged(values: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,8 +71,8 @@ class TermConfig(TermNumbers):
         shift: The condition is that of the picture this many indices later (0: of the picture itself).
         lora: Those of `[loras]` to add to the expert's weights, one or more; empty for none.
         strength: Factor of each of them; 1 is as trained.
-        mask: Where it acts: "hair" or any other map of the held-out picture, "left", its left half, or "not hair";
-            empty for everywhere.
+        mask: Where it acts: "hair" or any other map of the held-out picture, or "not hair"; of drawn pictures also
+            "left", their left half; empty for everywhere.
     """
 
     expert: str
@@ -116,7 +116,8 @@ class Setting:
         together: Pictures sampled in one batch, 0…20; adaptive passes are skipped only where all pictures of a batch
             allow it; 0 takes 20.
         candidate: Index of this candidate of a picture; 0 is the plain sample.
-        spacing: These steps where they aren't evenly spaced, as `space_timesteps` takes them: "3,2,2,2,1", say.
+        spacing: These steps where they aren't evenly spaced, as `space_timesteps` takes them: "4,3,3", say. A last
+            section of one begins below the highest noise level.
     """
 
     name: str
@@ -175,12 +176,13 @@ class EvaluationConfig:
         experts: Name → file, relative to the configuration file.
         loras: Name → file of LoRAs; names differ from the experts'.
         settings: The rows.
-        measures: Groups of measures, see studies/evaluation.md; empty takes all of the data's but `predictions`.
+        measures: Groups of measures, see studies/evaluation.md; empty takes all of the data's own.
         shown: Number of pictures of each setting in `samples.png`.
         tabled: Measures of the table; empty takes all. `figures.csv` always has all of them.
         plotted: Measures of the plot; empty takes the first ones.
         note: Text below the table.
-        against: Label of the row that all others are compared with picture by picture, in `differences.md`.
+        against: Label of the row that all others are compared with picture by picture, in `differences.md` and by the
+            measure `likeness`.
         across: Measure on the plots' x axis, "rows per picture" say; empty takes the varied setting, if there is one.
     """
 
@@ -334,11 +336,7 @@ def _check(setting: Setting, experts: dict[str, Path], loras: dict[str, Path]) -
         raise ValueError(f"{setting.name!r} asks a GAN and has {len(setting.terms)} terms; name the GAN alone.")
     if setting.steps < 1:
         raise ValueError(f"{setting.name!r} takes {setting.steps} steps; take one or more.")
-    if setting.spacing and any(len(space_timesteps(setting.spacing)) != row.steps for row in setting.rows()):
-        raise ValueError(
-            f"Expected a spacing of {setting.steps} steps for {setting.name!r} and got {setting.spacing!r}, which has "
-            f"{len(space_timesteps(setting.spacing))}; correct one of them."
-        )
+    _check_spacing(setting)
     if setting.count < 0:
         raise ValueError(f"{setting.name!r} has count = {setting.count}; give a number of pictures, or 0 for all.")
     if setting.vary not in ("", *VARIED) or bool(setting.vary) != bool(setting.values):
@@ -395,3 +393,19 @@ def _check_names(settings: tuple[Setting, ...], where: str) -> None:
     names = [name for s in settings for name in ([s.name] if s.vary else []) + [row.label for row in s.rows()]]
     if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ValueError(f"{where} has several rows named {repeated[0]!r}; give each a name of its own.")
+
+
+def _check_spacing(setting: Setting) -> None:
+    if not setting.spacing:
+        return
+    if setting.vary == "steps" or setting.rule == "gan":
+        raise ValueError(f"{setting.name!r} has no steps of its own to space; leave its spacing out.")
+    try:
+        count = len(space_timesteps(setting.spacing))
+    except ValueError as error:
+        raise ValueError(f"The spacing of {setting.name!r} cannot be used. {error}") from error
+    if count != setting.steps:
+        raise ValueError(
+            f"Expected a spacing of {setting.steps} steps for {setting.name!r} and got {setting.spacing!r}, which has "
+            f"{count}; correct one of them."
+        )

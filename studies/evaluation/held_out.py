@@ -104,14 +104,14 @@ class HeldOut(ABC):
             others: The other setting's, likewise; sample i is compared with its sample i.
 
         Returns:
-            Measure → values, (B,), NaN where there is no other: "distance", the root mean square difference of pixels,
-            0…1.
+            Measure → values, (B,), NaN where there is no other: "pixel difference", the root
+            mean square, 0…1.
         """
         count = min(len(images), len(others))
-        apart = (images[:count].astype(np.float32) - others[:count]) / 255
-        distances = np.full(len(images), np.nan)
-        distances[:count] = np.sqrt(np.square(apart).mean(axis=(1, 2, 3)))
-        return {"distance": distances}
+        differences = np.full(len(images), np.nan)
+        for place, (image, other) in enumerate(zip(images[:count], others[:count], strict=True)):
+            differences[place] = np.sqrt(np.square((image.astype(np.float32) - other) / 255).mean())
+        return {"pixel difference": differences}
 
 
 class DrawnHeldOut(HeldOut):

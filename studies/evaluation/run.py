@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 FRECHET = "Fréchet distance"
 LIKENESS = "likeness"
+_OF_SETTINGS = ("frechet", LIKENESS, PREDICTIONS, ROWS, TELLING_APART)  # groups that aren't of each picture alone
 FEWEST = 3  # pictures per feature; with fewer, the distance says little (studies/metrics.md)
 
 
@@ -85,10 +86,7 @@ class Evaluation:
         if self._vae:
             rows.append(self._measured(DECODED, None, self._reachable))
         for row in self.config.rows:
-            count = min(row.count or len(self.held_out), len(self.held_out))
-            chooses = row.choose is not None and row.choose.by_reader
-            samples = self._best(row, count) if chooses else self._drawn(row, count)
-            rows.append(self._measured(row.label, row, *samples))
+            rows.append(self._measured(row.label, row, *self._samples_of(row)))
             log.info("%s: %s", row.label, ", ".join(f"{n} {f}" for n, f in rows[-1].figures.items()))
         return Report(self.config, self.held_out, rows).write(self.out)
 
@@ -101,7 +99,11 @@ class Evaluation:
     def _base(self) -> np.ndarray:
         """The pictures of the row that others are compared with."""
         (row,) = [row for row in self.config.rows if row.label == self.config.against]
-        return self._drawn(row, min(row.count or len(self.held_out), len(self.held_out))).images
+        return self._samples_of(row).images
+
+    def _samples_of(self, row: Setting) -> Samples:
+        count = min(row.count or len(self.held_out), len(self.held_out))
+        return self._best(row, count) if row.choose and row.choose.by_reader else self._drawn(row, count)
 
     def _drawn(self, setting: Setting, count: int) -> Samples:
         counted = ROWS in self.groups
@@ -129,7 +131,7 @@ class Evaluation:
         values = self._values_of(groups, setting, images)
         if ROWS in self.groups and rows is not None:
             values[PER_PICTURE] = rows
-        if LIKENESS in groups and setting:
+        if LIKENESS in groups and setting and label != self.config.against:
             values |= self.held_out.likeness(images, self._base)
         figures = {name: figure for name, measured in values.items() if (figure := figure_of(measured))}
         if "frechet" in groups and (figure := self._frechet(images)):
@@ -144,7 +146,7 @@ class Evaluation:
         for group in groups:
             if setting and group == PREDICTIONS:
                 values |= measure_predictions(setting, self.config.files, self.held_out, len(images))
-            elif group not in ("frechet", LIKENESS, PREDICTIONS, ROWS, TELLING_APART):
+            elif group not in _OF_SETTINGS:
                 values |= self.held_out.measure(group, images, setting)
         return values
 

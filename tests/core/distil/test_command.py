@@ -80,6 +80,17 @@ def run(folder, *options):
     return main(["distil", str(folder / "both.toml"), "--runs", str(folder / "runs"), *options])
 
 
+def test_a_lora_may_be_for_another_cfg(here, capsys):
+    guided = TOP + "weight = 4.0\n"
+    write(here, top=guided)
+    assert run(here) == 0
+    with safe_open(here / "runs" / "both" / "both.safetensors", "pt") as opened:
+        assert json.loads(opened.metadata()["mcdm_lora"])["weight"] == 4
+    write(here, top=TOP + "weight = -1.0\n")
+    assert run(here, "--overwrite") == 2
+    assert "weight" in capsys.readouterr().err
+
+
 def test_a_configuration_becomes_a_lora(here, caplog):
     assert run(here) == 0
     folder = here / "runs" / "both"

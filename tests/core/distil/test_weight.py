@@ -13,37 +13,42 @@ from ...support.distillation import MEANS, labels, make_config, make_student, ma
 
 X = torch.randn(3, 2, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 SIGMA = torch.tensor([0.3, 1.0, 5.0], dtype=torch.float64)
+NULL = labels(2)
 PROMPTS = torch.tensor([2, 0, 1])
-
-
-class NullIsLast:
-    """An encoder whose null is the last label."""
-
-    def null_like(self, condition):
-        return Condition(labels=torch.full_like(condition.labels, 2))
-
-
-def make_guided():
-    student = make_student()
-    student.encoder = NullIsLast()
-    return student
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 2.5])
 def test_it_answers_as_its_expert_does_at_that_weight(weight):
-    student = make_guided()
-    asked = ExpertStudent(student, labels(0, 1, 2), weight=weight)(student.network, X, SIGMA, PROMPTS)
-    denoiser = ProductDenoiser([Term(student, labels(2, 0, 1), labels(2), weight=weight)])
+    student = make_student()
+    asked = ExpertStudent(student, labels(0, 1, 2), null=NULL, weight=weight)(student.network, X, SIGMA, PROMPTS)
+    denoiser = ProductDenoiser([Term(student, labels(2, 0, 1), NULL, weight=weight)])
     for row, sigma in enumerate(SIGMA.tolist()):
         torch.testing.assert_close(asked[row], denoiser(X, sigma)[row], rtol=1e-9, atol=1e-9)
 
 
 def test_it_learns_at_that_weight(tmp_path):
     """What is learned then answers as the product at this weight, and not at 1."""
-    student = make_guided()
-    network = distil_product(make_terms(), student, labels(0, 1, 2), tmp_path, replace(make_config(400), weight=2.5))
+    config = replace(make_config(400), weight=2.5)
+    network = distil_product(make_terms(), make_student(), labels(0, 1, 2), tmp_path, config, null=NULL)
     first, second, null = MEANS[[0, 1, 2]], MEANS[[1, 2, 0]], MEANS[3]
     expected = null + 1.5 * (first - null) + 0.75 * (second - null)
     means = network.mean.weight.T.detach()  # of the labels, the last of which is the null as well
     at = means[2] + 2.5 * (means - means[2])
     assert (at - expected).square().mean() < 0.05 * (means - expected).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("conditions", "null"),
+    [
+        (labels(0, 1, 2), None),
+        (labels(0, 1, 2), labels(2, 2, 2)),
+        (labels(0, 1, 2), Condition(maps=torch.zeros(1, 1, 1, 1))),
+    ],
+    ids=["none", "of each prompt", "of another kind"],
+)
+def test_a_weight_without_a_null_is_refused(tmp_path, conditions, null):
+    with pytest.raises(ValueError, match=r"a null of one row of the same kind beside a weight of 4; pass both"):
+        distil_product(
+            make_terms(), make_student(), conditions, tmp_path, replace(make_config(), weight=4.0), null=null
+        )
+    assert not list(tmp_path.iterdir())

@@ -119,15 +119,27 @@ def test_a_configuration_may_be_like_another(tmp_path):
     assert read_toml(tmp_path / "third.toml") == inherited | {"data": inherited["data"] | {"seed": 6}}
 
 
+def test_tables_and_values_replace_each_other(tmp_path):
+    (tmp_path / "first.toml").write_text("a = 1\nb = { c = 2 }")
+    (tmp_path / "second.toml").write_text('like = "first.toml"\na = { d = 3 }\nb = 4')
+    assert read_toml(tmp_path / "second.toml") == {"a": {"d": 3}, "b": 4}
+
+
 @pytest.mark.parametrize(
-    ("first", "second"),
-    [("a.toml", ""), ("b.toml", "a.toml"), ("../b.toml", ""), ("nowhere.toml", "")],
-    ids=["itself", "in a circle", "of another folder", "missing"],
+    ("like", "sentence"),
+    [
+        ('"a.toml"', "a.toml is like a.toml, in a circle; take like out of one of them"),
+        ('"b.toml"', "a.toml is like b.toml is like a.toml, in a circle"),
+        ('"../b.toml"', "name of a file beside a.toml as like and got '../b.toml'; give it without a folder"),
+        ('""', "name of a file beside a.toml as like and got ''"),
+        ("3", "name of a file beside a.toml as like and got 3"),
+        ('"nowhere.toml"', "Expected nowhere.toml beside a.toml, which is like it, and found none; correct like"),
+    ],
 )
-def test_a_configuration_is_like_another_one_beside_it(tmp_path, first, second):
-    (tmp_path / "a.toml").write_text(f'like = "{first}"')
-    (tmp_path / "b.toml").write_text(f'like = "{second}"' if second else "")
-    with pytest.raises(ValueError, match=r"give its name, without a folder|a configuration in TOML at .*nowhere"):
+def test_a_configuration_is_like_another_one_beside_it(tmp_path, like, sentence):
+    (tmp_path / "a.toml").write_text(f"like = {like}")
+    (tmp_path / "b.toml").write_text('like = "a.toml"')
+    with pytest.raises(ValueError, match=sentence):
         read_toml(tmp_path / "a.toml")
 
 

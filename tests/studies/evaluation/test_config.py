@@ -277,8 +277,19 @@ def test_steps_may_be_spaced_unevenly(load):
     assert load(PLAIN).settings[0].timesteps == "20"
     assert load(spaced, 0, 20).settings[0].timesteps == "12,8"
     assert load(spaced, 0, 5).settings[0].timesteps == "5"  # a quick look takes fewer, evenly
-    with pytest.raises(ValueError, match=r"a spacing of 20 steps for 'united' and got '12,9', which has 21;"):
-        load(spaced.replace("12,8", "12,9"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ('spacing = "12,9"', "a spacing of 20 steps for 'united' and got '12,9', which has 21; correct one of them"),
+        ('spacing = "12;8"', "The spacing of 'united' cannot be used. Expected a timestep spacing"),
+        ('spacing = "12,8"\nvary = "steps"\nvalues = [10, 20]', "has no steps of its own to space; leave its spacing"),
+    ],
+)
+def test_a_spacing_that_cannot_be_used_is_refused(load, lines, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        load(PLAIN.replace('name = "united"', f'name = "united"\n{lines}'))
 
 
 def test_loras_and_masks_are_read(load, tmp_path):

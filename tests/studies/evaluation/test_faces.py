@@ -106,15 +106,22 @@ def test_attributes_are_right_or_wrong(faces, reader):
 
 def test_pictures_are_compared_with_another_setting_s(faces):
     fewer = faces.likeness(faces.images, faces.images[:4])  # the other setting has four pictures only
-    assert fewer["distance"][:4].tolist() == [0.0] * 4
+    assert fewer["pixel difference"][:4].tolist() == [0.0] * 4
     assert fewer["same mouth"][:4].tolist() == [1.0] * 4
     assert all(np.isnan(values[4:]).all() for values in fewer.values())
     lighter = np.zeros_like(faces.images), np.full_like(faces.images, 51)
-    assert faces.likeness(*lighter)["distance"] == pytest.approx(np.full(COUNT, 0.2))
+    assert faces.likeness(*lighter)["pixel difference"] == pytest.approx(np.full(COUNT, 0.2))
     read = faces_module.read_mouths(faces.images)
     assert faces.likeness(faces.images[NEXT], faces.images)["same mouth"].tolist() == [
         float(read[following] == own) for following, own in zip(NEXT, read, strict=True)
     ]
+
+
+def test_the_left_half_is_a_layout_of_any_drawing(faces):
+    left = faces.map_of("left", [0, 3])
+    assert left.shape == (2, *faces.images.shape[1:3])
+    assert (left[..., : left.shape[-1] // 2] == 1).all()
+    assert (left[..., left.shape[-1] // 2 :] == 0).all()
 
 
 def test_no_caption_is_no_alternative_and_excludes_nothing(faces):
