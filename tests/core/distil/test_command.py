@@ -114,6 +114,7 @@ def test_a_configuration_becomes_a_lora(here, caplog):
         "steps": 3,
         "seed": 0,
         "start": "text",
+        "weight": 1.0,
         "data": "a product of 2 experts (product), 2 prompts",
         "experts": ["text, weight 2", "text with ground, weight 1"],
     }
