@@ -126,6 +126,12 @@ def bearing(row: str) -> str:
     return percent(measured("product_lora_strengths", row, "all right", 100))
 
 
+def of_new(measure: str) -> list[str]:
+    """Of two colours that no checkpoint drew: both LoRAs in one network, twice, their product, and its LoRA."""
+    rows = *(f"{ONE_NETWORK}, weight {weight}" for weight in (4, 6)), "the product, weight 6", DISTILLED
+    return [percent(measured("new_colors", row, measure, 200)) for row in rows]
+
+
 def of_one_prompt(row: str) -> str:
     return f"{100 * measured('logic256', row, 'one face', 100):.0f}"
 
@@ -298,6 +304,8 @@ SENTENCES = {
         f"In 50 steps {distilled('50 steps')} are right, in 50 ancestral ones {distilled('50 ancestral steps')} (n = 100)",
         f"[{bearing('half of it, weight 1')}] are right at half its strength, {bearing('as trained, weight 2')} at cfg 2 "
         f"and {bearing('as trained, weight 4')} at 4, where fewer faces have both eyes.",
+        "both are right in {} of 200 faces in one network at weight 4, {} at 6, in {} by the product at 6 and in {} by "
+        "its LoRA; both eyes in {}, {}, {} and {}.".format(*of_new("all right"), *of_new("both eyes")),
     ],
     "nodes": ["92 of the 101 model families"],
     "templates": [
