@@ -314,7 +314,7 @@ SENTENCES = {
         f"In 50 steps {distilled('50 steps')} are right, in 50 ancestral ones {distilled('50 ancestral steps')} (n = 100)",
         f"[{bearing('half of it, weight 1')}] are right at half its strength, {bearing('as trained, weight 2')} at cfg 2 "
         f"and {bearing('as trained, weight 4')} at 4, where fewer faces have both eyes.",
-        f"In 400 steps 2, 20 and 200 prompts give [{prompts(2)}, {prompts(20)} and {prompts(200)}]; weight = 4 gives "
+        f"In 400 steps 2, 20 and 200 prompts give [{prompts(2)}, {prompts(20)} and {prompts(200)}]; gives "
         f"[{keeping_cfg(4)}] at that cfg, {keeping_cfg(2)} at 2.",
         "both are right in {} of 200 faces in one network at weight 4, {} at 6, in {} by the product at 6 and in {} by "
         "its LoRA; both eyes in {}, {}, {} and {}.".format(*of_new("all right"), *of_new("both eyes")),
