@@ -311,9 +311,10 @@ SENTENCES = {
         f"plain network, one caption | 1 | {of_student('no LoRA')} |",
         f"with the LoRA | 1 | {of_student(DISTILLED)} |",
         f"with [one by as many pictures] | 1 | {of_student(BY_PICTURES, 'lora_by_pictures')} |",
-        f"In 50 steps {distilled('50 steps')} are right, in 50 ancestral ones {distilled('50 ancestral steps')} (n = 100)",
-        f"[{bearing('half of it, weight 1')}] are right at half its strength, {bearing('as trained, weight 2')} at cfg 2 "
-        f"and {bearing('as trained, weight 4')} at 4, where fewer faces have both eyes.",
+        f"In 50 steps {distilled('50 steps')} are right, in 50 ancestral ones {distilled('50 ancestral steps')} (n = "
+        "100).",
+        f"[{bearing('half of it, weight 1')}] are right at half its strength, {bearing('as trained, weight 2')} at cfg "
+        f"2 and {bearing('as trained, weight 4')} at 4, where fewer faces have both eyes.",
         f"In 400 steps 2, 20 and 200 prompts give [{prompts(2)}, {prompts(20)} and {prompts(200)}]; gives "
         f"[{keeping_cfg(4)}] at that cfg, {keeping_cfg(2)} at 2.",
         "both are right in {} of 200 faces in one network at weight 4, {} at 6, in {} by the product at 6 and in {} by "
