@@ -137,6 +137,11 @@ def prompts(count: int) -> str:
     return percent(measured("distil_prompts", f"{count} prompts", "all right", 300))
 
 
+def of_checkpoints(row: str) -> str:
+    """All colours right, where the product is of two checkpoints."""
+    return percent(measured("mix_of_checkpoints", row, "all right", 100))
+
+
 def keeping_cfg(weight: int) -> str:
     """All colours right, by the LoRA that was trained at weight 4."""
     return percent(measured("mix_with_cfg", f"{DISTILLED}, weight {weight}", "all right", 100))
@@ -314,8 +319,9 @@ SENTENCES = {
         f"In 50 steps {distilled('50 steps')} are right, in 50 ancestral ones {distilled('50 ancestral steps')} (n = "
         "100).",
         f"[{bearing('half of it, weight 1')}] are right at half its strength, {bearing('as trained, weight 2')} at cfg "
-        f"2 and {bearing('as trained, weight 4')} at 4, where fewer faces have both eyes.",
-        f"In 400 steps 2, 20 and 200 prompts give [{prompts(2)}, {prompts(20)} and {prompts(200)}]; gives "
+        f"2 and {bearing('as trained, weight 4')} at 4, where fewer have both eyes.",
+        f"In 400 steps 2, 20 and 200 prompts give [{prompts(2)}, {prompts(20)} and {prompts(200)}], two "
+        f"checkpoints [{of_checkpoints(DISTILLED)}] (product {of_checkpoints('the product')}), and "
         f"[{keeping_cfg(4)}] at that cfg, {keeping_cfg(2)} at 2.",
         "both are right in {} of 200 faces in one network at weight 4, {} at 6, in {} by the product at 6 and in {} by "
         "its LoRA; both eyes in {}, {}, {} and {}.".format(*of_new("all right"), *of_new("both eyes")),
