@@ -126,8 +126,9 @@ class ExpertStudent:
         """x0 that the expert predicts with this network, each sample under its own row of conditions, shape of x."""
         self.expert.network = network
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
-            if self.null is None or self.weight == 1:
+            if self.weight == 1:
                 return self.expert.predict_x0(x, sigma, conditions)
+            assert self.null is not None  # `check_weight`
             both = cat([conditions, self.null.expand(len(x))])
             asked, null = self.expert.predict_x0(torch.cat([x, x]), torch.cat([sigma, sigma]), both).chunk(2)
             return combined_epsilon([asked], [null], [self.weight], [1.0])

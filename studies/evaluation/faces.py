@@ -171,12 +171,11 @@ class Faces(DrawnHeldOut):
             return {}
         return measure_attributes(self._read_attributes(images, parsed), self._attributes(sources))
 
-    def likeness(self, images: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:
+    def _alike(self, images: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:
         """See `HeldOut`; also "same mouth", whether the same kind is read."""
-        count = min(len(images), len(others))
-        same = np.full(len(images), np.nan)
-        same[:count] = right_answers(*(self._mouths(each[:count]) for each in (images, others)))
-        return super().likeness(images, others) | {"same mouth": same}
+        return super()._alike(images, others) | {
+            "same mouth": right_answers(self._mouths(images), self._mouths(others))
+        }
 
     def _attributes(self, sources: Sequence[int]) -> list[dict[str, str]]:
         return [self[i].face.attributes for i in sources]

@@ -104,14 +104,19 @@ class HeldOut(ABC):
             others: The other setting's, likewise; sample i is compared with its sample i.
 
         Returns:
-            Measure → values, (B,), NaN where there is no other: "pixel difference", the root
-            mean square, 0…1.
+            Measure → values, (B,), NaN where there is no other.
         """
         count = min(len(images), len(others))
-        differences = np.full(len(images), np.nan)
-        for place, (image, other) in enumerate(zip(images[:count], others[:count], strict=True)):
-            differences[place] = np.sqrt(np.square((image.astype(np.float32) - other) / 255).mean())
-        return {"pixel difference": differences}
+        found = self._alike(images[:count], others[:count])
+        return {
+            name: np.pad(values, (0, len(images) - count), constant_values=np.nan) for name, values in found.items()
+        }
+
+    def _alike(self, images: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:
+        """`likeness` of as many: "pixel difference", the root mean square, 0…1."""
+        pairs = zip(images, others, strict=True)
+        apart = [np.sqrt(np.square((image.astype(np.float32) - other) / 255).mean()) for image, other in pairs]
+        return {"pixel difference": np.array(apart, dtype=float)}
 
 
 class DrawnHeldOut(HeldOut):

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 FRECHET = "Fréchet distance"
 LIKENESS = "likeness"
-_OF_SETTINGS = ("frechet", LIKENESS, PREDICTIONS, ROWS, TELLING_APART)  # groups that aren't of each picture alone
+_OF_ALL_KINDS = (LIKENESS, PREDICTIONS, ROWS, TELLING_APART)  # groups that any pictures have
 FEWEST = 3  # pictures per feature; with fewer, the distance says little (studies/metrics.md)
 
 
@@ -51,7 +51,7 @@ class Evaluation:
         self.config, self.out, self.samples, self.workers = config, out, samples, workers
         self.held_out: HeldOut = open_held_out(config.data)
         groups = config.measures or self.held_out.measures
-        known = (*self.held_out.measures, LIKENESS, PREDICTIONS, ROWS, TELLING_APART)
+        known = (*self.held_out.measures, *_OF_ALL_KINDS)
         if unknown := [name for name in groups if name not in known]:
             raise ValueError(
                 f"There is no measure {unknown[0]!r} of {config.data.kind}; choose among {', '.join(known)}."
@@ -146,7 +146,7 @@ class Evaluation:
         for group in groups:
             if setting and group == PREDICTIONS:
                 values |= measure_predictions(setting, self.config.files, self.held_out, len(images))
-            elif group not in _OF_SETTINGS:
+            elif group not in ("frechet", *_OF_ALL_KINDS):
                 values |= self.held_out.measure(group, images, setting)
         return values
 

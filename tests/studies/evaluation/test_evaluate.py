@@ -74,6 +74,11 @@ def run(tmp_path, monkeypatch):
     return lambda *arguments: evaluate(tmp_path, *arguments)
 
 
+def figures_of(out):
+    """(row, measure) → the figure."""
+    return {(row["setting"], row["measure"]): float(row["figure"]) for row in csv_rows(out / "figures.csv")}
+
+
 def table_of(path):
     """Row → measure → what its cell says."""
     lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in path.read_text("utf-8").splitlines() if line[:1] == "|"]
@@ -210,7 +215,7 @@ def test_rows_and_differences_are_shown_where_they_are_named(evaluated, run, tmp
     top = 'measures = ["maps", "frechet", "rows"]\nagainst = "hair | plain"\nacross = "rows per picture"'
     assert run(write_evaluation(tmp_path / "rows.toml", FACES, experts, settings, top)) == 0
     out = tmp_path / "out" / "rows"
-    figures = {(row["setting"], row["measure"]): float(row["figure"]) for row in csv_rows(out / "figures.csv")}
+    figures = figures_of(out)
     rows = [figures[name, "rows per picture"] for name in settings]
     assert rows == [1, 2, 2]  # at w = 1 no null is asked
     values = {
@@ -240,10 +245,7 @@ def test_likeness_is_to_the_row_that_others_are_compared_with(run, tmp_path, exp
     assert "Expected `against` beside the measure 'likeness'" in capsys.readouterr().err
     top += '\nagainst = "hair"'
     assert run(write_evaluation(tmp_path / "like.toml", FACES, experts, settings, top)) == 0
-    figures = {
-        (row["setting"], row["measure"]): float(row["figure"])
-        for row in csv_rows(tmp_path / "out" / "like" / "figures.csv")
-    }
+    figures = figures_of(tmp_path / "out" / "like")
     assert figures["the same", "pixel difference"] == 0
     assert figures["two steps", "pixel difference"] > 0
     assert figures["the same", "same mouth"] == 1

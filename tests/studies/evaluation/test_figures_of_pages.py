@@ -83,8 +83,8 @@ def bracketed(folder: str, row: str, measure: str, n: int, form=thousandths) -> 
     return f"{form(measured(folder, row, measure, n))} [{low}, {high}]"
 
 
-def all_right(row: str) -> float:
-    return measured("bleeding", row, "all right", 300)
+def all_right(row: str, folder: str = "bleeding", n: int = 300) -> float:
+    return measured(folder, row, "all right", n)
 
 
 def of_pairs(row: str) -> str:
@@ -116,35 +116,10 @@ def of_student(row: str, folder: str = "product_lora") -> str:
     return " | ".join([*of_distilled(row, folder), eyes, whole(measured(folder, row, "Fréchet distance", 300))])
 
 
-def distilled(steps: str) -> str:
-    """All colours right, by another sampler."""
-    return percent(measured("product_lora", f"{DISTILLED}, {steps}", "all right", 100))
-
-
-def bearing(row: str) -> str:
-    """All colours right, at another strength or cfg."""
-    return percent(measured("product_lora_strengths", row, "all right", 100))
-
-
 def of_new(measure: str) -> list[str]:
     """Of two colours that no checkpoint drew: both LoRAs in one network, twice, their product, and its LoRA."""
     rows = *(f"{ONE_NETWORK}, weight {weight}" for weight in (4, 6)), "the product, weight 6", DISTILLED
     return [percent(measured("new_colors", row, measure, 200)) for row in rows]
-
-
-def prompts(count: int) -> str:
-    """All colours right, where the LoRA was shown so many prompts."""
-    return percent(measured("distil_prompts", f"{count} prompts", "all right", 300))
-
-
-def of_checkpoints(row: str) -> str:
-    """All colours right, where the product is of two checkpoints."""
-    return percent(measured("mix_of_checkpoints", row, "all right", 100))
-
-
-def keeping_cfg(weight: int) -> str:
-    """All colours right, by the LoRA that was trained at weight 4."""
-    return percent(measured("mix_with_cfg", f"{DISTILLED}, weight {weight}", "all right", 100))
 
 
 def of_one_prompt(row: str) -> str:
@@ -316,13 +291,24 @@ SENTENCES = {
         f"plain network, one caption | 1 | {of_student('no LoRA')} |",
         f"with the LoRA | 1 | {of_student(DISTILLED)} |",
         f"with [one by as many pictures] | 1 | {of_student(BY_PICTURES, 'lora_by_pictures')} |",
-        f"In 50 steps {distilled('50 steps')} are right, in 50 ancestral ones {distilled('50 ancestral steps')} (n = "
-        "100).",
-        f"[{bearing('half of it, weight 1')}] are right at half its strength, {bearing('as trained, weight 2')} at cfg "
-        f"2 and {bearing('as trained, weight 4')} at 4, where fewer have both eyes.",
-        f"In 400 steps 2, 20 and 200 prompts give [{prompts(2)}, {prompts(20)} and {prompts(200)}], two "
-        f"checkpoints [{of_checkpoints(DISTILLED)}] (product {of_checkpoints('the product')}), and "
-        f"[{keeping_cfg(4)}] at that cfg, {keeping_cfg(2)} at 2.",
+        "In 50 steps {} are right, in 50 ancestral ones {} (n = 100).".format(
+            *(
+                percent(all_right(f"{DISTILLED}, {steps}", "product_lora", 100))
+                for steps in ("50 steps", "50 ancestral steps")
+            )
+        ),
+        "[{}] are right at half its strength, {} at cfg 2 and {} at 4, where fewer have both eyes.".format(
+            *(
+                percent(all_right(row, "product_lora_strengths", 100))
+                for row in ("half of it, weight 1", "as trained, weight 2", "as trained, weight 4")
+            )
+        ),
+        "In 400 steps 2, 20 and 200 prompts give [{}, {} and {}], two checkpoints [{}] (product {}), and [{}] at that "
+        "cfg, {} at 2.".format(
+            *(percent(all_right(f"{count} prompts", "distil_prompts")) for count in (2, 20, 200)),
+            *(percent(all_right(row, "mix_of_checkpoints", 100)) for row in (DISTILLED, "the product")),
+            *(percent(all_right(f"{DISTILLED}, weight {weight}", "mix_with_cfg", 100)) for weight in (4, 2)),
+        ),
         "both are right in {} of 200 faces in one network at weight 4, {} at 6, in {} by the product at 6 and in {} by "
         "its LoRA; both eyes in {}, {}, {} and {}.".format(*of_new("all right"), *of_new("both eyes")),
     ],
