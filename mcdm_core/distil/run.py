@@ -144,7 +144,7 @@ def distil_product(
         teacher,
         asked,
         shape=student.sample_shape,
-        level=teacher.level,
+        level=lambda progress: min(teacher.level(progress), student.schedule.sigma_max),  # where the student begins
         loss=Loss.of(config.loss, student),
         trained=trained,
         unseen=unseen,

@@ -19,7 +19,7 @@ class Task:
         teacher: The product.
         student: What learns from it.
         shape: Shape of a sample, without the batch.
-        level: Noise level of the product's reference at a progress of the sampling.
+        level: Noise level at a progress of the sampling.
         loss: How far the student is from the product.
         trained: Indices of the prompts that are trained on.
         unseen: Indices of further prompts, on which the student is only measured.

@@ -8,7 +8,7 @@ from torch import nn
 
 from mcdm_core import Condition, Expert, Flow, Schedule, prediction_named
 from mcdm_core.distil.run import distil_product
-from studies.gaussian import gaussian_expert
+from studies.gaussian import gaussian_expert, wide_schedule
 
 from ...support.distillation import MEANS, labels, make_config, make_student, make_terms
 from ...support.tiny_runs import csv_rows
@@ -56,6 +56,14 @@ def test_a_flow_is_distilled_from_its_highest_finite_level(tmp_path):
     assert network.mean.weight.isfinite().all()
     assert torch.equal(student.network.mean.weight, before)  # a copy of it learns
     assert (network.mean.weight - before).abs().max() > 0.01
+
+
+def test_trajectories_begin_where_the_student_does(tmp_path):
+    """A student that was trained on less noise than the product reaches to is sampled from there."""
+    highest = 5.0
+    distil_product(make_terms(), make_student("eps", wide_schedule(1e-2, highest)), ALL, tmp_path, make_config())
+    sigmas = torch.load(tmp_path / "state.pt", weights_only=True)["buffer"]["points"][1]
+    assert sigmas.max().item() == pytest.approx(highest)
 
 
 def test_without_steps_nothing_is_changed(tmp_path):
