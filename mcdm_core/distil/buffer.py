@@ -71,7 +71,7 @@ class Buffer:
         size, trained = self._config.optimizer.batch_size, torch.tensor(task.trained)
         prompts = trained[torch.randint(len(trained), (size,), generator=generator)].to(task.device)
         count = int(torch.randint(options.fewest_steps, options.most_steps + 1, (), generator=generator))
-        sigmas = draw_levels(count, task.level, generator, options.early)
+        sigmas = draw_levels(count, task.level, generator)
         is_own, share = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
         student = task.walker(network, prompts) if is_own < own else None
         noise = task.noise(size, generator)

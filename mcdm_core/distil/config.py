@@ -33,8 +33,6 @@ class TrajectoryConfig:
     Attributes:
         fewest_steps: Least number of steps of a trajectory; each batch of them draws its own number.
         most_steps: Largest number.
-        early: How much more densely levels lie where noise is high, 1 or more. Half of them lie in the first 1/2^early
-            of the sampling: there pictures are decided, and there a student is farthest from the product.
         eta: Largest η of DDIM; each batch draws its own from 0 to it.
         own: Share of batches that the student walks, so that it learns to mend what itself got wrong.
         own_from: Share of the run after which it walks any.
@@ -44,7 +42,6 @@ class TrajectoryConfig:
 
     fewest_steps: Annotated[int, Between(1, 1000)] = 5
     most_steps: Annotated[int, Between(1, 1000)] = 25
-    early: Annotated[float, Between(1, 8)] = 1.0
     eta: Annotated[float, Between(0, 1)] = 0.0
     own: Annotated[float, Between(0, 1)] = 0.5
     own_from: Annotated[float, Between(0, 1)] = 0.5

@@ -34,20 +34,14 @@ class Points(NamedTuple):
         return Points(*(values[rows] for values in self))
 
 
-def draw_levels(count: int, level: Level, generator: torch.Generator, early: float = 1.0) -> list[float]:
+def draw_levels(count: int, level: Level, generator: torch.Generator) -> list[float]:
     """Noise levels of a run of `count` steps, descending, and 0.
 
     The first is that of all noise. Of the others, one is drawn from each of equal parts of the sampling's progress, so
     that the student is trained at every level, and not at those of one number of steps.
-
-    Args:
-        count: Number of steps.
-        level: Noise level at a progress.
-        generator: Source of randomness.
-        early: Power of the parts' progress, 1 or more: how much more densely the levels lie where noise is high.
     """
     drawn = torch.rand(count - 1, generator=generator, dtype=torch.float64)
-    progress = (((torch.arange(count - 1) + drawn) / max(count - 1, 1)) ** early).tolist()
+    progress = ((torch.arange(count - 1) + drawn) / max(count - 1, 1)).tolist()
     levels = [highest(level), *(level(_FIRST + (1 - _FIRST) * each) for each in progress)]
     return [*(sigma for sigma in sorted(set(levels), reverse=True) if sigma > 0), 0.0]
 
