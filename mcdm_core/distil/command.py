@@ -1,7 +1,9 @@
 """One distillation, from its configuration to the LoRA's file."""
 
 import functools
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,6 +16,7 @@ from ..conditions.reading.maps import read_gray
 from ..conditions.request import ConditionRequest, encode_request
 from ..expert.condition import Condition, cat
 from ..expert.expert import Expert
+from ..networks import text_tower
 from ..pictures.files import load_picture
 from ..product.terms.term import Term
 from ..system.shipped import expert_path
@@ -82,8 +85,27 @@ def product_of(recipe: Recipe, load: Callable[[Path], Expert] = load_expert) -> 
     loaded = functools.cache(lambda given: load(_file_of(given, recipe.folder)))
     student = loaded(recipe.student)
     given = [prompt.conditions.get(STUDENT, ConditionRequest()) for prompt in recipe.prompts]
-    terms = [_term(each, loaded(each.expert), recipe) for each in recipe.experts]
-    return terms, student, _encoded(student, given) or Condition()
+    with _each_line_once(text_tower.logger):
+        terms = [_term(each, loaded(each.expert), recipe) for each in recipe.experts]
+        return terms, student, _encoded(student, given) or Condition()
+
+
+@contextmanager
+def _each_line_once(logger: logging.Logger) -> Iterator[None]:
+    """While it lasts, a logger says nothing twice: hundreds of prompts may share a word that an expert doesn't know."""
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        line = record.getMessage()
+        is_said = line in said
+        said.add(line)
+        return not is_said
+
+    logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_new)
 
 
 def _null_of(student: Expert, conditions: Condition) -> Condition:

@@ -120,6 +120,14 @@ def test_a_configuration_becomes_a_lora(here, caplog):
     }
 
 
+def test_a_word_that_an_expert_does_not_know_is_named_once(here, caplog):
+    """And again in the next run."""
+    write(here, prompts=PROMPTS.replace(" hair", " zebra hair"))
+    for times in (1, 2):
+        assert run(here, "--overwrite") == 0
+        assert caplog.text.count('"zebra"') == times
+
+
 def test_a_run_goes_on_from_its_state_and_is_not_begun_twice(here, capsys):
     assert run(here) == 0
     before = load_file(here / "runs" / "both" / "both.safetensors")
