@@ -78,14 +78,33 @@ def stand_before(animal: Animal, background: np.ndarray) -> np.ndarray:
 def draw_layer(animal: Animal, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The animal alone: its colours, 0…255, (size, size, 3), and its coverage, 0…1, (size, size, 1)."""
     drawing = _drawings()[animal.drawing]
-    side = drawing["size"]
-    stretch = f"translate({side / 2} 0) scale({animal.stretch:.3f} 1) translate({-side / 2} 0)"
-    group = f'<g transform="{animal.placement.svg(side)} {stretch}">{drawing["bodies"][animal.name]}</g>'
-    layer = render(f"{_SVG}{group}</svg>", size).astype(np.float64)
+    layer = _placed(animal, drawing["bodies"][animal.name], drawing["size"], size)
     rgb, alpha = layer[..., :3], layer[..., 3:] / 255
     gray = (rgb @ _LUMA)[..., None]
     rgb = (gray + animal.saturation * (rgb - gray)) * animal.brightness + np.array(animal.cast)
     return rgb.clip(0, 255), alpha
+
+
+def cover_circles(animal: Animal, circles: Sequence[tuple[float, float, float]], size: int) -> np.ndarray:
+    """Where circles of the animal's drawing are in the picture.
+
+    Args:
+        animal: Whose drawing.
+        circles: Middle, from the left and the top, and radius, in hundredths of the drawing's side.
+        size: Side of the picture in pixels.
+
+    Returns:
+        0…1, (circles, size, size, 1).
+    """
+    drawn = [f'<circle cx="{x}" cy="{y}" r="{radius}"/>' for x, y, radius in circles]
+    return np.array([_placed(animal, each, CANVAS, size)[..., 3:] / 255 for each in drawn])
+
+
+def _placed(animal: Animal, body: str, side: float, size: int) -> np.ndarray:
+    """A body drawn on a square of the given side, placed as the animal is; 0…255, (size, size, 4)."""
+    stretch = f"translate({side / 2} 0) scale({animal.stretch:.3f} 1) translate({-side / 2} 0)"
+    group = f'<g transform="{animal.placement.svg(side)} {stretch}">{body}</g>'
+    return render(f"{_SVG}{group}</svg>", size).astype(np.float64)
 
 
 def blend(colors: np.ndarray, coverage: np.ndarray, background: np.ndarray) -> np.ndarray:

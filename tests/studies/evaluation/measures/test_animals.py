@@ -1,12 +1,22 @@
 """Animals of scenes: rings of a wrong colour round them, what is to be seen inside, and those that aren't whole."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
-from studies.data.animals import TRAINING_DRAWINGS, blend, draw_animal, draw_layer, stand_before
+from studies.data.animals import (
+    ANIMALS,
+    TRAINING_DRAWINGS,
+    blend,
+    cover_circles,
+    draw_animal,
+    draw_layer,
+    stand_before,
+)
 from studies.data.landscapes import render_landscape
+from studies.evaluation.animal_eyes import EYES
 from studies.evaluation.decoded import decoded
 from studies.evaluation.detail import measure_detail
 from studies.evaluation.face_reader import VAE
@@ -15,6 +25,7 @@ from studies.evaluation.scenes import held_out_scene, render_scene
 from studies.evaluation.whole_animals import (
     DAMAGES,
     STATES,
+    blind,
     draw_whole_and_damaged,
     flatten,
     read_states,
@@ -137,3 +148,18 @@ def test_a_flattened_animal_has_few_edges_inside():
 def test_whole_animals_are_told_from_damaged_ones(made, animals):
     images, shown = animals
     assert np.mean(np.array(read_states(made(images))) == shown) >= 0.9
+
+
+@pytest.mark.parametrize("drawing", EYES)
+@pytest.mark.parametrize("name", [name for name in ANIMALS if name != "butterfly"])
+def test_eyes_are_taken_from_an_animal_and_nothing_else(drawing, name):
+    animal = replace(draw_animal(np.random.default_rng(0)), name=name, drawing=drawing)
+    colors, coverage = draw_layer(animal, SIZE)
+    eyes = cover_circles(animal, EYES[drawing][name], SIZE)
+    left = [blind(colors, coverage, eyes, np.random.default_rng(seed)) for seed in range(8)]
+    changes = np.abs(np.array(left) - colors).mean(axis=-1, keepdims=True)
+    assert not changes[:, eyes.max(axis=0) == 0].any()
+    lost = np.array([[(change * eye).sum() / eye.sum() > 8 for eye in eyes] for change in changes])
+    assert lost.any(axis=0).all()  # what stood in each circle was an eye, and not plain fur
+    assert lost.any(axis=1).all()
+    assert len(eyes) == 1 or not lost.all()  # sometimes one alone
