@@ -90,7 +90,7 @@ class EmptyLatent(io.ComfyNode):
             search_aliases=aliases("empty latent image, pixel latent, size"),
             description=(
                 "Makes an empty latent of an expert's own size and channels, for a new picture: z_T of the paper's "
-                "Eq. 9 before noise is added. For checkpoints take Empty Latent Image, which divides sizes by 8."
+                "Eq. 9 before noise is added. For checkpoints take Empty Latent Image."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip="Encoder of the expert whose size and channels are wanted."),

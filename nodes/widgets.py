@@ -59,7 +59,7 @@ def scores_input() -> io.Boolean.Input:
         "scores",
         default=False,
         optional=True,
-        tooltip="On: Choose Samples can rank the pictures by how well they match every prompt, at no further cost. "
+        tooltip="On: Choose Samples can rank the pictures by how well they match every prompt, without another pass. "
         "Take a sampler that adds noise at every step, such as DDIM Sampler at η = 1; others may turn the order "
         "around. The pictures stay the same, bit for bit.",
     )

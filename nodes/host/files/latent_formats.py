@@ -34,6 +34,7 @@ class PixelSpace(comfy.latent_formats.LatentFormat):
 
     scale_factor = 1.0
     latent_channels = 3
+    spacial_downscale_ratio = 1
     latent_rgb_factors = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]  # noqa: RUF012 - ComfyUI's own layout
 
 

@@ -19,7 +19,7 @@ from .queued_chain import Name, QueuedExpert, encoder_of, expert_file, experts_o
 from .queued_prompt import QueuedNode
 
 _OF_CHECKPOINTS = ("CheckpointLoaderSimple", "UNETLoader")  # ComfyUI's, which load no latents of this pack's VAEs
-_BY_PIXELS = ("EmptyLatentImage", "EmptySD3LatentImage")  # ComfyUI's, whose samples are an eighth of their sizes
+_BY_PIXELS = ("EmptyLatentImage", "EmptySD3LatentImage")  # ComfyUI's, whose sizes are of pictures, in eights
 
 _VAES = {(LOAD_EXPERT, 2): "expert_name", ("VAELoader", 0): "vae_name", ("CheckpointLoaderSimple", 2): "ckpt_name"}
 """For outputs that are VAEs, by the type of their node and their number, the input that names the file."""
@@ -88,23 +88,26 @@ def check_latents(node: QueuedNode) -> Fault | None:
     """
     for sampler in (node, *node.users("guider"), *node.users("model")):
         source = sampler.source("latent_image")
-        size = _size_of(source) if source is not None else None
-        if source is None or size is None:
+        if source is None:
             continue
         for name, encoder in _encoders_of_maps(node, sampler):
-            if size != (encoder.sample_size, encoder.sample_size):
+            size = _size_of(source, encoder.downscale)
+            if size is not None and size != (encoder.sample_size, encoder.sample_size):
                 marked = "latent_image" if "latent_image" in node.inputs else "experts"
                 return Fault(marked, _sentence(name, encoder, source, size))
     return None
 
 
-def _size_of(source: QueuedNode) -> tuple[int, int] | None:
-    """Width and height of the samples that a node makes; None if that can't be known."""
+def _size_of(source: QueuedNode, downscale: int) -> tuple[int, int] | None:
+    """Width and height of a node's samples, for experts that shrink pictures so much; None if that isn't known."""
     if source.class_type == EMPTY_LATENT:
         encoder = encoder_of(source.source("encoder"))
         return None if encoder is None else (encoder.sample_size, encoder.sample_size)
     sides = source.numbers(("width", "height")) if source.class_type in _BY_PIXELS else {}
-    return (int(sides["width"]) // 8, int(sides["height"]) // 8) if len(sides) == 2 else None
+    if len(sides) < 2:
+        return None
+    width, height = (int(sides[side]) // 8 * 8 // downscale for side in ("width", "height"))
+    return width, height
 
 
 def _encoders_of_maps(node: QueuedNode, sampler: QueuedNode) -> Iterator[tuple[Name, Encoder]]:
@@ -124,9 +127,8 @@ def _encoders_of_maps(node: QueuedNode, sampler: QueuedNode) -> Iterator[tuple[N
 def _sentence(expert: Name, encoder: Encoder, source: QueuedNode, size: tuple[int, int]) -> str:
     width, height = (encoder.downscale * side for side in size)
     given = nodes.NODE_DISPLAY_NAME_MAPPINGS.get(source.class_type, source.class_type)
-    divides = ", which divides its sizes by 8" if source.class_type in _BY_PIXELS and encoder.downscale == 1 else ""
     return (
         f"Expected a latent of {encoder.image_size}×{encoder.image_size} pixels, the size of the map of {expert.label},"
-        f" and got one of {width}×{height} from {given}{divides}; connect Empty Latent (Expert), with the encoder "
+        f" and got one of {width}×{height} from {given}; connect Empty Latent (Expert), with the encoder "
         f"of {expert.label}."
     )

@@ -20,7 +20,7 @@ OF_SCORES = "scores, which compare their predictions of one sample", "switch sco
 """What `check_one_space` says of scores of samples."""
 
 # By how much VAEs shrink pictures, where ComfyUI's formats tell what isn't so; None where it is no whole number.
-_RATIOS: dict[str, int | None] = {"SC_Prior": None, "SD_X4": 4, "HunyuanImage21Refiner": 16, "PixelSpace": 1}
+_RATIOS: dict[str, int | None] = {"SC_Prior": None, "SD_X4": 4, "HunyuanImage21Refiner": 16}
 _OF_SOUND = ("ACEAudio",)  # formats of sound that have two dimensions, as pictures have
 
 

@@ -40,6 +40,13 @@ def test_ksampler(chain, node, space, empty, shape):
     assert out.keys() == latent.keys() - {"downscale_ratio_spacial", "downscale_ratio_temporal"}
 
 
+def test_pixel_experts_draw_in_the_size_of_an_empty_latent(load, chain, node):
+    expert, (latent,) = load("hair"), nodes.EmptyLatentImage().generate(32, 32, 1)
+    settings = {"seed": 5, "steps": 2, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    (out,) = node("MCDM_KSampler", experts=chain(expert), latent_image=latent, **settings)
+    assert out["samples"].shape == (1, 3, 32, 32)
+
+
 def test_ksampler_gives_out_the_dtype_that_the_user_chose(chain, node, monkeypatch):
     expert, latent = expert_in("Flux2", 1), empty_picture()
     settings = {"seed": 5, "steps": 4, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}

@@ -87,9 +87,11 @@ def test_the_second_experts_map_counts_too(fault):
     assert "the size of the map of expert 2, and got one of 512×512" in found.sentence
 
 
-def test_of_pixels_it_is_said_that_sizes_are_divided(fault):
-    of = "and got one of 64×64 from Empty Latent Image, which divides its sizes by 8; connect Empty Latent (Expert)"
+def test_of_pixels_the_latent_is_as_large_as_it_says_in_eights(fault):
+    of = "and got one of 512×512 from Empty Latent Image; connect Empty Latent (Expert)"
     assert of in fault(encoded(("small hair",), OF_512)).sentence
+    for side in (32, 39):
+        assert fault(encoded(("small hair",), prompt_node("EmptyLatentImage", width=side, height=side))) is None
 
 
 def test_a_latent_of_another_experts_size(fault, save_small):
