@@ -9,13 +9,12 @@ from typing import Any
 
 import comfy.ops
 import torch
-import torch.nn.functional as F
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ....mcdm_core.networks.low_rank import LowRank
 from ..comfyui.network_calls import holding
-from ..weights.low_rank import convolution_of, is_linear, shape_of
+from ..weights.low_rank import convolution_of, is_linear, low_rank_change, shape_of
 
 _NETWORK = "diffusion_model"  # ComfyUI's name of it, with which names of its layers begin in a LoRA's file
 
@@ -144,9 +143,6 @@ class _Fetched(torch.autograd.Function):
 def _change(module: Any, x: Tensor, change: LowRank) -> Tensor:
     """What a layer's output gains: up(down(x))."""
     down, up = change.down.to(x.dtype), change.up.to(x.dtype)
-    convolution = convolution_of(module)
-    if convolution is None:
-        return F.linear(F.linear(x, down), up)
-    down = down.repeat(module.groups, *[1] * (down.ndim - 1))
-    changed: Tensor = convolution(module._conv_forward(x, down, None), up, groups=module.groups)
-    return changed
+    if convolution_of(module) is not None:
+        down = down.repeat(module.groups, *[1] * (down.ndim - 1))
+    return low_rank_change(module, x, down, up)

@@ -15,7 +15,7 @@ from ..comfyui.latents import parts_of
 from ..evaluation.model_forms import form_of
 from ..run.refusals import checked_spaces
 from ..spaces.run_spaces import space_indices, space_name
-from .learning import Learning
+from .learning import DTYPES, GUIDERS, Learning
 
 _NOISE_ALONE = 10.0  # a noise level from which on next to nothing is left of a picture
 
@@ -38,11 +38,15 @@ def check_lists(chains: Sequence[Experts], prompts: Sequence[Conditioning], lear
         learning: How it learns, of which links may bring what no widget takes.
 
     Raises:
-        ValueError: A list is empty, they are of different lengths, or there are no steps, samples or ranks.
+        ValueError: A list is empty, they are of different lengths, there are no steps, samples or ranks, or a rule or
+            dtype isn't known.
     """
     for name in ("steps", "batch_size", "rank"):
         if (given := getattr(learning, name)) < 1:
             raise ValueError(f"Expected 1 or more for {name} and got {given}; raise it.")
+    for name, known in (("rule", GUIDERS), ("training_dtype", [*DTYPES, "none"]), ("lora_dtype", DTYPES)):
+        if (given := getattr(learning, name)) not in known:
+            raise ValueError(f"Expected {' or '.join(known)} for {name} and got {given}; choose one of these.")
     if not prompts or not chains or not all(prompts):
         raise ValueError(
             "Expected a prompt for the student that says what all experts are told, and got none; connect it to "
@@ -96,7 +100,7 @@ def check_levels(experts: Experts, sigmas: Tensor) -> None:
     """
     form = form_of(experts[0].model.get_model_object("model_sampling"), (1, 1))
     levels = [sigma for sigma in sigmas.tolist() if sigma > 0]
-    if not levels or levels[0] < min(form.sigma_max / 2, _NOISE_ALONE):
+    if not levels or form.unbounded(levels[0]) < min(form.unbounded(form.sigma_max) / 2, _NOISE_ALONE):
         got = f"{levels[0]:.4g}" if levels else "none"
         raise ValueError(
             f"Expected noise levels from the highest, {form.sigma_max:.4g}, down, since the LoRA learns to make "

@@ -102,8 +102,9 @@ class _Stage:
             sigmas = torch.tensor([self._network.model_sampling.sigma_max, 0.0])
             prepared.announce(sigmas)
             empty = torch.zeros(shape)
-            processed = process(patcher, conds, RunInputs(empty, empty, None, sigmas, 0, [shape]))
-            self._conds = [*processed.values()]
+            inputs = RunInputs(empty, empty, None, sigmas, 0, [shape])
+            # One at a time: ComfyUI lends the areas of prompts that it processes together to one another.
+            self._conds = [process(patcher, {name: cond}, inputs)[name] for name, cond in conds.items()]
             self._layers = LearningLayers(self._network, called)
             ending.enter_context(self._layers.attached())
             self._ending = ending.pop_all()

@@ -115,6 +115,7 @@ def train(
                 if folder.resumed:
                     run.resume()
                 run.run()
+                lora = run.average.tensors(DTYPES[learning.lora_dtype])
                 for file in (run.state_path, run.log.path):
                     file.unlink(missing_ok=True)
             with suppress(OSError):  # something else lies there
@@ -122,7 +123,6 @@ def train(
         finally:
             asked.end()
         levels = teacher.level(0.0), teacher.level(1.0)
-        lora = run.average.tensors(DTYPES[learning.lora_dtype])
         return Trained(lora, run.history, notes_on(chains, config, levels, shape))
 
 

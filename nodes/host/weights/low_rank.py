@@ -84,17 +84,15 @@ class LowRank:
             return self.fallback.add(module, args, kwargs, output, rows)
         x, mine = args[0][rows], output[rows]
         down, up, bias = self._factors(x.device, x.dtype)
-        convolution = convolution_of(module)
+        is_convolution = convolution_of(module) is not None
         if bias is not None:
-            mine += bias if convolution is None else bias.reshape(-1, *[1] * (len(self.shape) - 2))
+            mine += bias if not is_convolution else bias.reshape(-1, *[1] * (len(self.shape) - 2))
         if down is None or up is None:
             return output
-        if convolution is not None:
-            mine += convolution(module._conv_forward(x, down, None), up, groups=self.groups)
-        elif mine.is_contiguous():  # without a copy of the output
+        if mine.is_contiguous() and not is_convolution:  # without a copy of the output
             mine.view(-1, len(up)).addmm_(F.linear(x, down).reshape(-1, len(down)), up.t())
         else:
-            mine += F.linear(F.linear(x, down), up)
+            mine += low_rank_change(module, x, down, up)
         return output
 
     def _factors(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor | None, ...]:
@@ -154,6 +152,22 @@ def shape_of(module: Any) -> tuple[int, ...]:
 def convolution_of(module: nn.Module) -> Any:
     """The function of a convolutional layer; None of any other."""
     return next((function for kind, function in _CONVOLUTIONS.items() if isinstance(module, kind)), None)
+
+
+def low_rank_change(module: Any, x: Tensor, down: Tensor, up: Tensor) -> Tensor:
+    """What a linear or convolutional layer's output gains of its input: up(down(x)).
+
+    Args:
+        module: The layer.
+        x: Its input.
+        down: Shape (R, in, …), of a convolution with groups for each of these.
+        up: Shape (out, R, …).
+    """
+    convolution = convolution_of(module)
+    if convolution is None:
+        return F.linear(F.linear(x, down), up)
+    changed: Tensor = convolution(module._conv_forward(x, down, None), up, groups=module.groups)
+    return changed
 
 
 def _is_lora(patch: Patch, shape: tuple[int, ...], groups: int) -> bool:

@@ -105,6 +105,24 @@ def picture_of_student(host, learned):
             student.end()
 
 
+def test_the_area_of_a_prompt_is_no_other_prompts(host, learned):
+    (prompt,) = learned.given["positive"]
+    half = nodes.ConditioningSetArea().append(prompt, 48, 64, 0, 0, 1.0)[0]
+    noise, sigma = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(1)), torch.full((2,), 0.7)
+
+    def asked(prompts):
+        with torch.inference_mode(False), torch.no_grad():
+            student = host.distil.student.GuidedStudent(learned.model, prompts, noise.shape, torch.float32)
+            factors = host.distil.learning_layers.Factors({}, 8)
+            try:
+                at = (tensor.to(student.device) for tensor in (noise, sigma, torch.ones(2, dtype=torch.int64)))
+                return student(factors, *at).cpu()
+            finally:
+                student.end()
+
+    assert torch.equal(asked([half, prompt]), asked([prompt, prompt]))
+
+
 def test_the_notes_say_what_the_file_cannot_hold(learned):
     for said in ("strength 1", "cfg 1", "a negative has no effect", "in 3 to 6 steps", "4×8×12", "expert 2 at weight"):
         assert said in learned.notes

@@ -101,6 +101,19 @@ MISTAKES = {
         lambda inputs: {**inputs, "sigmas": [inputs["sigmas"][0][-3:]]},
         "choose a scheduler that begins there, such as normal",
     ),
+    "levels of a picture": (  # of a flow, whose 0.75 is a σ of 3
+        lambda inputs: {**inputs, "sigmas": [torch.tensor([0.75, 0.4, 0.0])]},
+        "from the highest, 1, down, .* and got 0.75 as the first",
+    ),
+    "rule": (lambda inputs: {**inputs, "rule": ["sum"]}, "Expected product or own-negative for rule and got sum"),
+    "training dtype": (
+        lambda inputs: {**inputs, "training_dtype": ["fp16"]},
+        "Expected bf16 or fp32 or none for training_dtype and got fp16",
+    ),
+    "LoRA's dtype": (
+        lambda inputs: {**inputs, "lora_dtype": ["fp16"]},
+        "Expected bf16 or fp32 for lora_dtype and got fp16",
+    ),
 }
 
 
