@@ -211,7 +211,7 @@ class Choose(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="MCDM_Choose",
+            node_id=node_ids.CHOOSE,
             display_name="Choose Samples",
             category="mcdm/analysis",
             search_aliases=aliases("best of n, rejection, CompLift, lift score, rank, filter batch"),

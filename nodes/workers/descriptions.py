@@ -45,7 +45,7 @@ def describe_sampling(sampling: Any) -> dict[str, Any]:
             "the node that made it."
         )
     buffers = {name: to_buffer(buffer) for name, buffer in sampling.named_buffers()}
-    return {"classes": names, "buffers": buffers, "values": _values(sampling)}
+    return {"classes": names, "buffers": buffers, "values": _values(vars(sampling))}
 
 
 def make_sampling(described: dict[str, Any]) -> Any:
@@ -76,7 +76,8 @@ def describe_latents(latent_format: Any) -> dict[str, Any]:
             f"Expected a latent format of ComfyUI's own or of this pack and got {type(latent_format).__qualname__}; "
             "remove the node that made it."
         )
-    return {"class": name, "values": _values(latent_format)}
+    held = {key: value for key, value in vars(latent_format).items() if not callable(value)}  # functions: of previews
+    return {"class": name, "values": _values(held)}
 
 
 def make_latents(described: dict[str, Any]) -> Any:
@@ -86,7 +87,8 @@ def make_latents(described: dict[str, Any]) -> Any:
         ValueError: If this ComfyUI lacks its class.
     """
     kind = _find(described["class"], _LATENT_MODULES, _LATENTS)
-    made: Any = object.__new__(kind)
+    # ComfyUI's own need no arguments, and set what no description has: the function by which previews see Flux 2.
+    made: Any = object.__new__(kind) if issubclass(kind, latent_formats.LatentSpace) else kind()
     _set(made, described["values"])
     return made
 
@@ -123,10 +125,10 @@ def _known(name: str, modules: dict[str, ModuleType], bases: tuple[type, ...]) -
     return kind if fits else None
 
 
-def _values(thing: Any) -> dict[str, Any]:
+def _values(held: dict[str, Any]) -> dict[str, Any]:
     """The attributes of an object, without its buffers and torch's own attributes."""
-    held = {name: value for name, value in vars(thing).items() if not name.startswith("_") and name != "training"}
-    return {name: _value_of(name, value) for name, value in held.items()}
+    told = {name: value for name, value in held.items() if not name.startswith("_") and name != "training"}
+    return {name: _value_of(name, value) for name, value in told.items()}
 
 
 def _set(thing: Any, values: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ GUIDER = "MCDM_Guider"
 OWN_NULL_GUIDER = "MCDM_OwnNullGuider"
 KSAMPLER = "MCDM_KSampler"
 INSPECT = "MCDM_Inspect"
+CHOOSE = "MCDM_Choose"
 PRODUCT_MODEL = "MCDM_ProductModel"
 SIGMAS = "MCDM_Sigmas"
 

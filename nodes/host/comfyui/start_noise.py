@@ -45,6 +45,6 @@ class ScaledNoise(NamedTuple):
     def generate_noise(self, input_latent: dict[str, Any]) -> Tensor:
         """Noise of the shape of a LATENT, on the CPU."""
         standard = comfy.sample.prepare_noise(input_latent["samples"], self.seed, input_latent.get("batch_index"))
-        noise = self.temperature * standard
+        noise = standard * self.temperature  # ComfyUI's nested tensors have no product from the left
         _DRAWN[parts_of(noise)[0]] = Drawn(parts_of(standard)[0], self.temperature)
         return noise

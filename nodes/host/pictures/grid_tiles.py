@@ -27,7 +27,7 @@ def check_vae(reference: WiredTerm, vae: Any, latent_image: Any) -> None:
         latent_image: What a run starts from, as in a LATENT; the first part of a nested one is decoded.
 
     Raises:
-        ValueError: If it is made for latents of other channels.
+        ValueError: If it is made for latents of other channels, or decodes no pictures.
     """
     expected, given = reference.model.get_model_object("latent_format").latent_channels, vae.latent_channels
     if latent_image.is_nested:
@@ -36,6 +36,11 @@ def check_vae(reference: WiredTerm, vae: Any, latent_image: Any) -> None:
         raise ValueError(
             f"Expected a VAE for latents of {expected} channels, those of {reference.label}, and got one for "
             f"{given}; connect the VAE of the node that loads this expert."
+        )
+    if getattr(vae, "output_channels", 3) == 2:  # as all of ComfyUI's VAEs of sound have; other packs' may not say
+        raise ValueError(
+            f"Expected a VAE that decodes pictures and got one of sound; {reference.label} makes nothing that a grid "
+            "could show, so sample it without this node."
         )
 
 
@@ -58,8 +63,9 @@ def decode_tiles(latents: Tensor, vae: Any) -> list[Image.Image]:
 
 
 def tiles_of(images: Tensor) -> list[Image.Image]:
-    """An IMAGE, (B, H, W, 3) in 0…1, as B pictures of TILE × TILE pixels."""
-    return [_fit(to_picture(image.movedim(-1, 0) * 2 - 1)) for image in images]
+    """An IMAGE, (B, H, W, C) in 0…1, as B pictures of TILE × TILE pixels; gray ones as RGB, others without alpha."""
+    colors = images[..., :3].expand(-1, -1, -1, 3)
+    return [_fit(to_picture(image.movedim(-1, 0) * 2 - 1)) for image in colors]
 
 
 def to_image(pictures: Sequence[Image.Image]) -> Tensor:

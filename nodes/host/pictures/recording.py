@@ -21,7 +21,7 @@ from ..chain.expert_chain import Experts
 from ..chain.titles import shown_names
 from ..comfyui.latents import fit_empty, pack, pack_mask, parts_of, with_samples
 from ..run.guider import ProductGuider
-from ..spaces.run_spaces import space_indices
+from ..spaces.run_spaces import space_indices, vaes_of
 from .grid_tiles import TILE, decode_tiles, to_image
 
 Tile = Image.Image | str
@@ -164,10 +164,9 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
 
 def _coders(experts: Experts, vae: Any) -> list[Coder]:
     """For each expert what decodes its predictions."""
-    members = [*zip(space_indices(experts), experts, strict=True)]
-    vaes = {space: expert.vae for space, expert in reversed(members) if expert.vae}
-    vaes[0] = vae
-    return [(partial(_latents_of, expert.model), vaes[space]) for space, expert in members]
+    indices = space_indices(experts)
+    vaes = vaes_of(indices, experts) | {0: vae}
+    return [(partial(_latents_of, expert.model), vaes[space]) for space, expert in zip(indices, experts, strict=True)]
 
 
 def _latents_of(patcher: ModelPatcher, x0: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def sample_sweep(
         ValueError: If some cell's experts cannot be combined, or the VAE doesn't fit; before any network is called.
     """
     check_vae(experts[0], vae, latent["samples"])
+    references = [] if reference is None else tiles_of(reference)
     guider, cells = ProductGuider(sweep.as_swept(experts)), sweep.cells()  # of all cells, so that MODELs stay loaded
     swept = guider.experts  # the guider may have put some on clones
     _check_cells(guider, sweep, widgets, latent)
@@ -69,12 +71,12 @@ def sample_sweep(
             finished[cell] = sample(guider, cell.seed, widgets, latent, callback)["samples"]
     except comfy.model_management.InterruptProcessingException:
         if finished:  # a second cancel stops the decoding
-            _save(_grids(experts, sweep, finished, vae, reference), len(finished), len(cells))
+            _save(_grids(experts, sweep, finished, vae, references), len(finished), len(cells))
         raise
     # The batch indices are those of one cell.
     kept = {name: value for name, value in latent.items() if name != "batch_index"}
     stacked = concatenate([finished[cell] for cell in cells])
-    return with_samples(kept, stacked), to_image(_grids(experts, sweep, finished, vae, reference))
+    return with_samples(kept, stacked), to_image(_grids(experts, sweep, finished, vae, references))
 
 
 def _check_cells(guider: ProductGuider, sweep: Sweep, widgets: Widgets, latent: dict[str, Any]) -> None:
@@ -101,16 +103,16 @@ def _report_in_grid(
 
 
 def _grids(
-    experts: Experts, sweep: Sweep, finished: dict[Cell, Tensor], vae: Any, reference: Tensor | None
+    experts: Experts, sweep: Sweep, finished: dict[Cell, Tensor], vae: Any, references: Sequence[Image.Image]
 ) -> list[Image.Image]:
     tiles = {cell: decode_tiles(latents, vae) for cell, latents in finished.items()}
     chosen, title = experts[sweep.expert], shown_names(experts)[sweep.expert]
     swept = Swept(title, chosen.name if title == chosen.label else title, has_others=len(experts) > 1)
     batch = len(next(iter(tiles.values())))
-    references: list[Image.Image | None] = [None] if reference is None else [*tiles_of(reference)]
-    references += references[-1:] * (batch - len(references))
+    above = islice(chain(references, repeat(references[-1] if references else None)), batch)
     return [
-        sweep_grid(sweep, swept, {cell: of[i] for cell, of in tiles.items()}, TILE, references[i]) for i in range(batch)
+        sweep_grid(sweep, swept, {cell: of[i] for cell, of in tiles.items()}, TILE, reference)
+        for i, reference in enumerate(above)
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ....mcdm_core.conditions import Encoder
 from ....mcdm_core.product.methods.method import Setting
 from ....mcdm_core.product.terms.term_numbers import NUMBERS, TermError, TermNumbers
-from ..chain.node_ids import EXPERT, EXPERT_REMOTE, LOAD_EXPERT, PRODUCT_MODEL, SCHEDULE, SETTING_NODES
+from ..chain.node_ids import CHOOSE, EXPERT, EXPERT_REMOTE, LOAD_EXPERT, PRODUCT_MODEL, SCHEDULE, SETTING_NODES
 from ..chain.titles import telling
 from ..files.expert_folders import inspect_expert, metadata_of
 from ..spaces.refusals import InSpace
@@ -231,7 +231,7 @@ def fault_of_experts(experts: Sequence[QueuedExpert], trial: Trial) -> Fault | N
 
 
 def ends_of(expert: QueuedNode) -> list[QueuedNode]:
-    """The nodes that a chain with an expert is wired to, such as guiders; without those that nothing needs."""
+    """The nodes that sample a chain with an expert, such as guiders; without those that nothing needs."""
     ends: dict[QueuedNode, None] = {}
     passed: set[QueuedNode] = set()
     waiting = expert.users("experts")
@@ -243,7 +243,7 @@ def ends_of(expert: QueuedNode) -> list[QueuedNode]:
             passed.add(node)
             waiting += node.users("experts")
     needed = {node for nodes in expert.prompt.needed.values() for node in nodes}
-    return [node for node in ends if node in needed]
+    return [node for node in ends if node in needed and node.class_type != CHOOSE]  # which reads another's scores
 
 
 def cut_experts() -> list[QueuedNode]:

@@ -43,6 +43,12 @@ def space_indices(experts: Experts) -> list[int]:
     return indices
 
 
+def vaes_of(indices: Sequence[int], experts: Experts) -> dict[int, Any]:
+    """The first VAE that an expert of each space has; of these `space_indices`."""
+    members = [*zip(indices, experts, strict=True)]
+    return {index: expert.vae for index, expert in reversed(members) if expert.vae is not None}
+
+
 def _share_space(first: WiredTerm, second: WiredTerm) -> bool:
     """Whether two experts are of one latent space: the same numbers stand for the same picture."""
     one, other = format_of(first.model), format_of(second.model)
@@ -112,8 +118,7 @@ class RunSpaces:
         """The coder of each of several spaces, by the first VAE that an expert of it has; none in one."""
         if not self.are_several:
             return []
-        members = [*zip(self.indices, self._experts, strict=True)]
-        vaes = {index: expert.vae for index, expert in reversed(members) if expert.vae is not None}
+        vaes = vaes_of(self.indices, self._experts)
         return [PictureCoder(vaes[index], format_of(first.model)) for index, first in enumerate(self.firsts)]
 
     @property

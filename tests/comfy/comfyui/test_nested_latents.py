@@ -54,6 +54,13 @@ def assert_close(ours, theirs):
         torch.testing.assert_close(mine, other, atol=1e-4 * other.std().item(), rtol=0)
 
 
+def test_random_noise_of_a_temperature(node):
+    latent = empty_latent()
+    (noise,) = node("MCDM_RandomNoise", noise_seed=4, temperature=0.5)
+    standard = custom.Noise_RandomNoise(4).generate_noise(latent).unbind()
+    assert_same(noise.generate_noise(latent).unbind(), [0.5 * part for part in standard])
+
+
 @pytest.mark.parametrize("masked", [False, True])
 def test_one_expert_is_cores_guider(product, run, masked):
     expert, more = sounding_expert(1), {}

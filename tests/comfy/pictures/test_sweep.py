@@ -63,17 +63,17 @@ def test_a_weight_of_0_that_no_cell_has_gives_no_warning(load, chain, sweep, cap
             assert ("Every weight is 0" in caplog.text) is warned
 
 
-@pytest.mark.parametrize("of_batch", [1, 2])
-def test_a_reference_stands_above_and_changes_nothing(load, chain, sweep, of_batch):
+@pytest.mark.parametrize(("of_batch", "channels"), [(1, 3), (2, 3), (2, 4)])
+def test_a_reference_stands_above_and_changes_nothing(load, chain, sweep, of_batch, channels):
     hair = load("hair")
     experts, latent = chain((hair, {"weight": 1.5})), {"samples": torch.zeros(2, 3, 32, 32)}
     settings = {"expert_index": 1, "values": "1", "latent": latent}
     samples, grids = sweep(experts, hair.vae, **settings)
-    reference = torch.rand(of_batch, 32, 32, 3)
+    reference = torch.rand(of_batch, 32, 32, channels)
     again, compared = sweep(experts, hair.vae, reference=reference, **settings)
     assert torch.equal(again, samples)
     for grid, plain, picture in zip(compared, grids, reference.expand(2, -1, -1, -1), strict=True):
-        torch.testing.assert_close(tile(grid, 0, 0), picture, atol=0.51 / 255, rtol=0)
+        torch.testing.assert_close(tile(grid, 0, 0), picture[..., :3], atol=0.51 / 255, rtol=0)
         assert torch.equal(grid[TITLE + STEP :], plain[TITLE:])
 
 
@@ -253,5 +253,8 @@ def test_what_cannot_be_sampled_is_refused_before_the_first_pass(load, chain, sw
     wrong = type(hair.vae).__new__(type(hair.vae))
     wrong.latent_channels = 4
     with pytest.raises(ValueError, match="and got one for 4"):
+        sweep(chain(hair, skin), wrong)
+    wrong.latent_channels, wrong.output_channels = 3, 2
+    with pytest.raises(ValueError, match="decodes pictures and got one of sound"):
         sweep(chain(hair, skin), wrong)
     assert not passes.found

@@ -207,6 +207,16 @@ def test_an_expert_that_only_one_of_two_samplers_refuses_is_refused_there(refusa
     assert refusals(prompt).keys() == {"first"}
 
 
+def test_a_choice_of_the_samples_leaves_an_experts_fault_at_the_expert(refusals, small_experts):
+    prompt = product(small_experts, map=PAINTED, first=titled("Hair expert", expert("hair", end=0.8)))
+    prompt["second"] = expert("skin", end=0.5, experts=["first", 0])
+    prompt["sample"]["inputs"]["scores"] = True
+    prompt["choose"] = node("MCDM_Choose", experts=["second", 0], samples=["sample", 0], count=1)
+    prompt["decode"]["inputs"]["samples"] = ["choose", 0]
+    prompt["latent"]["inputs"]["batch_size"] = 2
+    assert refusals(prompt).keys() == {"first"}
+
+
 def swept(names, first, second, **settings):
     """A sweep of two experts that have these settings."""
     prompt = product(names, map=PAINTED)

@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from ..support.families.sized_noise import SizedFlow
+from ..support.families.spaces import expert_in
 from ..support.oracle.networks import network
 from ..support.server.comfyui_server import ROOT
 from ..support.server.posts import prompt_node, said_of
@@ -72,6 +73,7 @@ def models(load):
     found["LCM"] = advanced.ModelSamplingDiscrete().patch(found["eps"], "lcm", False)[0]
     found["zero SNR"] = advanced.ModelSamplingDiscrete().patch(found["v"], "v_prediction", True)[0]
     found["EDM"] = advanced.ModelSamplingContinuousEDM().patch(found["eps"], "v_prediction", 80.0, 0.002)[0]
+    found["Flux 2"] = expert_in("Flux2", 1).model
     found["expert"] = load("hair").model
     found["expert on another schedule"] = load("linear").model
     return found
@@ -94,6 +96,7 @@ def test_schedules_and_latents_are_made_again(remote, load):
         assert type(again) is type(latents), name
         assert torch.equal(again.process_in(x), latents.process_in(x)), name
         assert again.latent_rgb_factors == latents.latent_rgb_factors, name
+        assert callable(again.latent_rgb_factors_reshape) == callable(latents.latent_rgb_factors_reshape), name
 
 
 @pytest.fixture
