@@ -2,21 +2,25 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from ..metrics import Figure
-from .row import Row, figure_of
+from .row import Row, figure_of, of_fewer
+from .rows import units
 
 
-def difference(values: np.ndarray, base: np.ndarray) -> Figure | None:
-    """Mean of values − base over the pictures that have both, with its interval; None if there are none.
+def difference(row: Row, base: Row, name: str) -> Figure | None:
+    """Mean of a row's values less another's over the pictures that have both, with its interval; None without any.
 
     Args:
-        values: A value for each of the first pictures, (B,), NaN where there is none.
-        base: Values to compare with, likewise; the rest of the longer array is ignored.
+        row: Its pictures are the first ones, and the rest of the longer row is ignored.
+        base: The row to compare with, likewise.
+        name: Name of the measure, which the base has.
     """
-    count = min(len(values), len(base))
-    return figure_of(values[:count] - base[:count])
+    if name not in row.values:
+        return None
+    count = min(len(row.images), len(base.images))
+    return figure_of(
+        row.values[name][:count] - base.values[name][:count], units(name, count, row.setting, base.setting)
+    )
 
 
 def differences_table(title: str, rows: Sequence[Row], against: str, measures: Sequence[str]) -> str:
@@ -34,10 +38,9 @@ def differences_table(title: str, rows: Sequence[Row], against: str, measures: S
     lines += [f"| | n | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
     for row in rows:
         if row.setting is not None and row is not base:
-            found = [
-                difference(row.values[name], base.values[name]) if name in row.values else None for name in columns
-            ]
-            cells = [f"{f.value:+.4f} [{f.low:+.4f}, {f.high:+.4f}]" if f else "" for f in found]
+            count = min(len(row.images), len(base.images))
+            found = [difference(row, base, name) for name in columns]
+            cells = [f"{f.value:+.4f} [{f.low:+.4f}, {f.high:+.4f}]{of_fewer(f, count)}" if f else "" for f in found]
             label = row.label.replace("|", r"\|")
-            lines.append(f"| {label} | {min(len(row.images), len(base.images))} | {' | '.join(cells)} |")
+            lines.append(f"| {label} | {count} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

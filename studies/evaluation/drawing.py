@@ -29,9 +29,9 @@ from mcdm_core.sampling.types import Sampler
 from ..baselines import load_gan
 from ..data.faces import MAPS
 from ..vaes import vae_of
-from .config import BATCH, NOT, NOTHING, Setting, TermConfig
+from .config import NOT, NOTHING, Setting, TermConfig
 from .held_out import HeldOut
-from .jobs import Job, Samples, parts_of
+from .jobs import Job, Samples, sampled_together
 from .joint import sample_joint
 from .kinds import open_held_out
 from .rows import count_rows
@@ -48,7 +48,7 @@ def drawn(job: Job) -> Samples:
     if job.setting.rule == "gan":
         samples, rows = _sample_gan(job, held_out), np.full(len(job.indices), np.nan)
     else:
-        parts = parts_of(job.indices, job.setting.together or BATCH)
+        parts = sampled_together(job.setting, job.indices)
         sampled = [_sample_part(job.setting, job.experts, held_out, part) for part in parts]
         samples = torch.cat([pictures for pictures, _ in sampled])
         rows = np.concatenate(

@@ -181,9 +181,9 @@ class Faces(DrawnHeldOut):
         return [self[i].face.attributes for i in sources]
 
     def _read_attributes(self, images: np.ndarray, parsed: Sequence[Parsed]) -> dict[str, list[str]]:
-        """Attribute → value in each picture: colours by the palette, mouths by the reader for this size."""
-        colors = {name: [p.colors[name] for p in parsed] for name in parsed[0].colors}
-        return colors | {"mouth": self._mouths(images)}
+        """Attribute that captions name → value in each picture: colours by the palette, mouths by a reader."""
+        colors = {name: [p.colors[name] for p in parsed] for name in parsed[0].colors if name in self._named}
+        return colors | ({"mouth": self._mouths(images)} if "mouth" in self._named else {})
 
     def _mouths(self, images: np.ndarray) -> list[str]:
         return read_faces(images)["mouth"] if self._size == LARGE_SIZE else read_mouths(images)

@@ -67,6 +67,11 @@ def batches_of(count: int) -> list[range]:
     return parts_of(range(count), BATCH)
 
 
+def sampled_together(setting: Setting, indices: range) -> list[range]:
+    """Indices of the pictures of each batch that networks are given, of a file's."""
+    return parts_of(indices, setting.together or BATCH)
+
+
 def parts_of(indices: range, size: int) -> list[range]:
     """A range in parts of `size`; the last may be smaller."""
     return [range(start, min(start + size, indices.stop)) for start in range(indices.start, indices.stop, size)]

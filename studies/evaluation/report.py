@@ -17,7 +17,8 @@ from ..files import csv_bytes, write_files
 from .comparison import differences_table
 from .config import NOTHING, EvaluationConfig
 from .held_out import SIZE, HeldOut, Tile
-from .row import DECODED, Row
+from .row import DECODED, Row, of_fewer
+from .rows import PER_PICTURE
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +72,11 @@ class Report:
         lines.append(f"| | n | {' | '.join(tabled)} |")
         lines.append("|---" * (len(tabled) + 2) + "|")
         for row in self.rows:
-            figures = [str(row.figures[name]) if name in row.figures else "" for name in tabled]
+            count = len(row.images)
+            found = [row.figures.get(name) for name in tabled]
+            cells = [f"{figure}{of_fewer(figure, count)}" if figure else "" for figure in found]
             label = row.label.replace("|", r"\|")
-            lines.append(f"| {label} | {len(row.images)} | {' | '.join(figures)} |")
+            lines.append(f"| {label} | {count} | {' | '.join(cells)} |")
         return "\n".join([*lines, *(["", self.config.note] if self.config.note else [])]) + "\n"
 
     def _circumstances(self) -> str:
@@ -92,9 +95,10 @@ class Report:
         over = (
             f" Distances are over {self.held_out.network}." if any("distance" in name for name in self.measures) else ""
         )
+        batches = ", of rows over batches" if PER_PICTURE in self.measures else ""
         return (
             f"{len(self.held_out)} {what}; DDIM, {_listed(steps)} steps, η = {_listed(etas)}, {numbers}; picture i "
-            f"starts from the noise of seed i.{over} In brackets 95 % bootstrap intervals over pictures."
+            f"starts from the noise of seed i.{over} In brackets 95 % bootstrap intervals over pictures{batches}."
         )
 
     def _figures(self) -> Iterable[Sequence[object]]:
@@ -103,7 +107,7 @@ class Report:
             varied, value = (row.setting.vary, row.setting.value) if row.setting else ("", None)
             for name, figure in row.figures.items():
                 bounds = [f"{number:.5g}" for number in (figure.value, figure.low, figure.high)]
-                yield row.label, varied, "" if value is None else f"{value:g}", len(row.images), name, *bounds
+                yield row.label, varied, "" if value is None else f"{value:g}", figure.count, name, *bounds
 
     def _values(self) -> Iterable[Sequence[object]]:
         names = list(dict.fromkeys(name for row in self.rows for name in row.values))

@@ -30,7 +30,17 @@ class Row:
     figures: dict[str, Figure]
 
 
-def figure_of(values: np.ndarray) -> Figure | None:
-    """Mean over the pictures that have a value, those that are not NaN; None if there are none."""
-    known = values[~np.isnan(values)]
-    return Figure.of(known) if len(known) else None
+def figure_of(values: np.ndarray, units: np.ndarray) -> Figure | None:
+    """Mean over the pictures that have a value, those that are not NaN; None if there are none.
+
+    Args:
+        values: A value for each picture, (B,).
+        units: What its bootstrap draws, see `units` of `rows.py`, (B,).
+    """
+    known = ~np.isnan(values)
+    return Figure.of(values[known], units[known]) if known.any() else None
+
+
+def of_fewer(figure: Figure, count: int) -> str:
+    """What follows a figure in a row of `count` pictures: " (n = 197)" where only so many have a value."""
+    return "" if figure.count == count else f" (n = {figure.count})"

@@ -4,12 +4,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from mcdm_core.product.terms.term import Term
 
+from .config import Setting
+from .jobs import batches_of, sampled_together
+
 ROWS = "rows"
 PER_PICTURE = "rows per picture"
+"""The measure: a batch's rows, divided by its pictures. Passes are skipped by whole batches, whose pictures thus have
+one value, so the bootstrap draws batches."""
 
 
 class Rows:
@@ -34,3 +40,24 @@ def count_rows(terms: Sequence[Term]) -> Iterator[Rows]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def units(measure: str, count: int, *settings: Setting | None) -> np.ndarray:
+    """What the bootstrap draws of a measure.
+
+    Args:
+        measure: Its name.
+        count: Number of pictures, from the first on.
+        settings: How they were sampled; several where their values are subtracted. Drawings have no `PER_PICTURE`.
+
+    Returns:
+        For each picture the number of its unit, (count,): of the picture itself or, of `PER_PICTURE`, of the batch that
+        it was sampled in; of several settings' batches, the smallest pieces that cut none in two.
+    """
+    if measure != PER_PICTURE:
+        return np.arange(count)
+    starts = [
+        {part.start for batch in batches_of(count) for part in sampled_together(setting, batch)}
+        for setting in filter(None, settings)
+    ]
+    return np.cumsum([picture in set.intersection(*starts) for picture in range(count)])

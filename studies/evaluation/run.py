@@ -22,7 +22,7 @@ from .methods import RUN
 from .predictions import PREDICTIONS, measure_predictions
 from .report import Report
 from .row import DECODED, REAL, Row, figure_of
-from .rows import PER_PICTURE, ROWS
+from .rows import PER_PICTURE, ROWS, units
 from .sampling import Drawer, draw_samples
 from .telling_apart import TELLING_APART, telling_apart
 
@@ -133,7 +133,8 @@ class Evaluation:
             values[PER_PICTURE] = rows
         if LIKENESS in groups and setting and label != self.config.against:
             values |= self.held_out.likeness(images, self._base)
-        figures = {name: figure for name, measured in values.items() if (figure := figure_of(measured))}
+        found = {name: figure_of(each, units(name, len(images), setting)) for name, each in values.items()}
+        figures = {name: figure for name, figure in found.items() if figure}
         if "frechet" in groups and (figure := self._frechet(images)):
             figures[FRECHET] = figure
         if TELLING_APART in groups and setting:

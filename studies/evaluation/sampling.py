@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from mcdm_core.system.writer import make_folder
 
-from ..data.faces import DRAWING_VERSION
+from ..data import faces, landscapes
 from ..vaes import vae_of
 from .config import BATCH, DataConfig, Setting
 from .drawing import drawn
@@ -90,7 +90,9 @@ def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) 
     """Name of samples on disk, a hash of everything that decides them, including experts' files and the folder."""
     decisive = replace(setting, name="", count=0, vary="", values=(), value=None)
     pictures = replace(data, path="", features="", count=data.count if any(term.shift for term in setting.terms) else 0)
-    versions = (VERSION, DRAWING_VERSION, BATCH)
+    versions: tuple[int, ...] = (VERSION, faces.DRAWING_VERSION, BATCH)
+    if data.kind == "scenes":
+        versions += (landscapes.DRAWING_VERSION,)
     digest = hashlib.sha256(f"{decisive!r} {pictures!r} {versions!r}".encode())
     if data.path:
         digest.update(_digest_of_folder(Path(data.path)))
@@ -98,8 +100,9 @@ def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) 
         digest.update(_digest(experts[term.expert]))
         for name in term.lora:
             digest.update(_digest(experts[name]))
-    if setting.rule != "gan" and (vae := vae_of(experts[setting.terms[0].expert])):
-        digest.update(_digest(vae))
+    if setting.rule != "gan":
+        vaes = filter(None, (vae_of(experts[term.expert]) for term in setting.terms))
+        digest.update(b"".join(dict.fromkeys(map(_digest, vaes))))
     return digest.hexdigest()[:12]
 
 

@@ -97,10 +97,8 @@ class Scenes(DrawnHeldOut):
                 return {}
             sources = zip(images, animals, landscapes, strict=True)
             shown = [(image, self.scenes[a].animal, self.scenes[b].landscape) for image, a, b in sources]
-            if group == "ring":
-                return {"ring": np.array([ring_share(*each) for each in shown])}
-            details = np.array([measure_detail(*each) for each in shown])
-            return dict(zip(("edges inside", "colours inside"), details.T, strict=True))
+            name, measure = ("ring", ring_share) if group == "ring" else ("edges inside", measure_detail)
+            return {name: np.array([measure(*each) for each in shown])}
         return self._measure_scene(images, animals or own, landscapes or own)
 
     def _measure_scene(

@@ -5,7 +5,7 @@ their mean with its bootstrap interval; the Fréchet distance measures whole set
 for.
 """
 
-from .accuracy import attribute_accuracy, class_accuracy, right_answers
+from .accuracy import right_answers
 from .bootstrap import Figure, bootstrap_interval, pivotal_figure
 from .cleanness import flat_noise, high_frequency_energy
 from .features import DrawingFeatures, FeatureNetwork, PictureFeatures, drawing_features, feature_vectors
@@ -14,7 +14,7 @@ from .naturalness import niqe
 from .perceptual import perceptual_distance
 from .pictures import shrunk
 from .resnet import resnet_features
-from .segmentation import boundary_f1, f1_score, intersection_over_union, mean_f1, mean_iou, widened
+from .segmentation import boundary_f1, f1_score, intersection_over_union, widened
 from .similarity import structural_similarity
 from .stripes import flat_pixels, stripes
 
@@ -23,10 +23,8 @@ __all__ = [
     "FeatureNetwork",
     "Figure",
     "PictureFeatures",
-    "attribute_accuracy",
     "bootstrap_interval",
     "boundary_f1",
-    "class_accuracy",
     "drawing_features",
     "f1_score",
     "feature_vectors",
@@ -36,8 +34,6 @@ __all__ = [
     "frechet_figure",
     "high_frequency_energy",
     "intersection_over_union",
-    "mean_f1",
-    "mean_iou",
     "niqe",
     "perceptual_distance",
     "pivotal_figure",

@@ -65,7 +65,7 @@ def frechet_figure(a: np.ndarray, b: np.ndarray, seed: int = 0, draws: int = 500
             "network with fewer features."
         )
     figure = pivotal_figure(frechet_distance, (a, b), seed, draws)
-    return Figure(max(figure.value, 0.0), max(figure.low, 0.0), max(figure.high, 0.0))
+    return Figure(max(figure.value, 0.0), max(figure.low, 0.0), max(figure.high, 0.0), figure.count)
 
 
 def _covariance_root(features: np.ndarray) -> np.ndarray:

@@ -1,7 +1,5 @@
 """Overlap of parsed maps with the requested maps."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 
@@ -15,44 +13,6 @@ def f1_score(predicted: np.ndarray, truth: np.ndarray) -> float:
     """F1 (Dice) of two boolean maps; 1 where both are empty."""
     total = predicted.sum() + truth.sum()
     return float(2 * np.logical_and(predicted, truth).sum() / total) if total else 1.0
-
-
-def mean_iou(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """mIoU: IoU of each class, averaged over the classes that either map has.
-
-    Classes that neither map has are left out; where no class is left, mIoU is 1. Labels (H, W) become maps by
-    `labels == np.arange(classes)[:, None, None]`.
-
-    Args:
-        predicted: Boolean, (C, H, W): a map for each class. For the mIoU of a whole set, lay its pictures side by
-            side: (C, N · H, W).
-        truth: Boolean, (C, H, W).
-
-    Returns:
-        0 (no overlap) … 1 (equal).
-
-    Raises:
-        ValueError: The maps are not boolean (C, H, W) of one shape.
-    """
-    return _mean_over_classes(intersection_over_union, predicted, truth)
-
-
-def mean_f1(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """F1 (Dice) of each class, averaged over the classes that either map has; all else as for `mean_iou`."""
-    return _mean_over_classes(f1_score, predicted, truth)
-
-
-def _mean_over_classes(
-    measure: Callable[[np.ndarray, np.ndarray], float], predicted: np.ndarray, truth: np.ndarray
-) -> float:
-    if predicted.dtype != bool or truth.dtype != bool or predicted.ndim != 3 or predicted.shape != truth.shape:
-        raise ValueError(
-            "Maps of several classes have to be boolean, (C, H, W), both of one shape, but are "
-            f"{predicted.dtype}, {predicted.shape} and {truth.dtype}, {truth.shape}; stack one map a class."
-        )
-    shown = (predicted | truth).any(axis=(1, 2))
-    values = [measure(p, t) for p, t in zip(predicted[shown], truth[shown], strict=True)]
-    return float(np.mean(values)) if values else 1.0
 
 
 def boundary_f1(predicted: np.ndarray, truth: np.ndarray, tolerance: int = 1) -> float:

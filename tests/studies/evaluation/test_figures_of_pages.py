@@ -229,17 +229,14 @@ SENTENCES = {
         "both, "
         f"{percent(all_right(ONE_NETWORK))} (no LoRA {percent(all_right('no LoRA'))})",
         "15 pairs of colours, 300 faces",
-        "there [{} of trained pairs, {} of others]".format(*of_distilled(DISTILLED)),
+        f"there [{percent(measured('product_lora', DISTILLED, 'all right', 300))}], both eyes "
+        f"{percent(measured('product_lora', DISTILLED, 'both eyes', 300))}, here "
+        f"{percent(measured('product_lora', 'the product', 'both eyes', 300))}",
+        "loaded twice {}, here {}".format(*of_new("all right")[1:3]),
         f"both right in {one_after_other('hair', 'all right').partition(' [')[0]} or "
         f"{one_after_other('background', 'all right').partition(' [')[0]}, by which goes first",
-        f"both eyes {percent(measured('product_lora', DISTILLED, 'both eyes', 300))}, here "
-        f"{percent(measured('product_lora', 'the product', 'both eyes', 300))}",
-        f"{of_distilled(BY_PICTURES, 'lora_by_pictures')[1]} of untrained pairs; Fréchet distance here "
-        "{}, there {}".format(
-            *(
-                whole(measured(folder, row, "Fréchet distance", 300))
-                for row, folder in (("the product", "product_lora"), (BY_PICTURES, "lora_by_pictures"))
-            )
+        "there {}, both eyes {}".format(
+            *(percent(measured("lora_by_pictures", BY_PICTURES, of, 300)) for of in ("all right", "both eyes"))
         ),
         f"one checkpoint with two LoRAs fits on {fitting(SDXL_LORAS)}, two checkpoints on {fitting(SDXLS)}; on 8 GiB "
         f"up to {moved_dynamically()} cross to the card at every step",
@@ -309,12 +306,8 @@ SENTENCES = {
             *(percent(all_right(row, "mix_of_checkpoints", 100)) for row in (DISTILLED, "the product")),
             *(percent(all_right(f"{DISTILLED}, weight {weight}", "mix_with_cfg", 100)) for weight in (4, 2)),
         ),
-        "Losses in x0, ε and v give [{}, {} and {}] in 250 steps, on a network of ε {}, {} and {}.".format(
-            *(
-                percent(all_right(f"loss in {loss}, a network of {network}", "distil_losses", 100))
-                for network in ("v", "ε")
-                for loss in ("x0", "ε", "v")
-            )
+        "Losses in x0, ε and v give [{}, {} and {}] in 250 steps.".format(
+            *(percent(all_right(f"loss in {loss}, a network of v", "distil_losses", 100)) for loss in ("x0", "ε", "v"))
         ),
         "both are right in {} of 200 faces in one network at weight 4, {} at 6, in {} by the product at 6 and in {} by "
         "its LoRA; both eyes in {}, {}, {} and {}.".format(*of_new("all right"), *of_new("both eyes")),

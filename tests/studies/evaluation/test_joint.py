@@ -1,14 +1,17 @@
 """Products of several spaces, stepped otherwise than as shipped."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from mcdm_core import Expert, Schedule, Term, load_expert, prediction_named, sample_product
-from mcdm_core.product.denoisers.joint_denoiser import JointDenoiser
 from studies.evaluation.joint import Joint, mix_of, sample_joint, with_averages_of
+from studies.gaussian import gaussian_expert, label, wide_schedule
 
 from ...support.evaluations import write_small
+from ...support.gaussians import recorded
 
 SIZES = {"skin": 32, "hair": 64}
 
@@ -49,20 +52,16 @@ def test_another_choice_draws_another_picture(sample, changes):
     assert (sample(Joint(**changes)) - sample(Joint())).abs().max() > 1e-3
 
 
-def test_equal_scales_start_all_spaces_at_one_level(terms, monkeypatch):
-    levels = {}
-    predict = JointDenoiser._points
-
-    def look(self, x, sigma):
-        levels[tuple(self.spaces.kappas)] = [level for _, level in predict(self, x, sigma)]
-        return predict(self, x, sigma)
-
-    monkeypatch.setattr(JointDenoiser, "_points", look)
-    noise = torch.randn(2, 3, 32, 32, generator=rng())
-    for scale, ratio in (("sides", 2.0), ("equal", 1.0)):
-        sample_joint(terms, noise, "1", Joint(scale=scale), rng(), eta=1.0)
-        first, second = levels[1.0, ratio]
-        assert second == ratio * first
+@pytest.mark.parametrize(("scale", "ratio"), [("sides", 2.0), ("equal", 1.0)])
+def test_equal_scales_start_all_spaces_at_one_level(scale, ratio):
+    terms = []
+    for size, most in ((32, 100.0), (64, 1000.0)):
+        gaussians = recorded(gaussian_expert([0.5, 0.0], [1.0, 1.0], wide_schedule(sigma_max=most)))
+        terms.append(Term(replace(gaussians, image_size=size, clamp_x0=True), label(0), label(1), weight=2.0))
+    noise = torch.randn(2, 1, 32, 32, generator=rng(), dtype=torch.float64)
+    sample_joint(terms, noise, "1", Joint(scale=scale), rng(), eta=1.0)
+    (first,), (second,) = (term.expert.network.levels for term in terms)
+    assert second == pytest.approx(ratio * first)
 
 
 def test_shared_noise_is_white_and_has_the_averages_of_the_references():

@@ -1,5 +1,6 @@
 """Samples of held-out conditions: what decides them, and that none is drawn twice."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 import torch
 
 from mcdm_core import Term, load_expert, sample_product
+from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder, save_autoencoder
 from mcdm_core.sampling.operations import Logic
 from studies.baselines import Generator, GeneratorConfig, save_gan
+from studies.data import landscapes
 from studies.evaluation import jobs, sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig
 from studies.evaluation.drawing import condition_of
@@ -16,7 +19,8 @@ from studies.evaluation.kinds import open_held_out
 from studies.evaluation.methods import Choice
 from studies.evaluation.sampling import draw_samples, sample_key
 
-from ...support.evaluations import InProcess, images_of, write_small, write_small_maps
+from ...support.evaluations import InProcess, images_of, write_small, write_small_latent, write_small_maps
+from ...support.small_experts import write_vae
 from ...support.tiny_runs import write_folder
 
 FACES = DataConfig("faces", seed=23_000_000, count=3)
@@ -120,10 +124,7 @@ def test_an_interrupted_run_goes_on_with_the_missing_batches(draw, tmp_path, mon
 
 def test_what_decides_the_pictures_names_them(experts, tmp_path):
     shifted = replace(UNITED, terms=(HAIR, replace(SKIN, shift=1)))
-    other = dict(experts)
-    (tmp_path / "trained").mkdir()
-    other["skin"] = tmp_path / "trained" / "skin.safetensors"
-    other["skin"].write_bytes(experts["skin"].read_bytes() + b"0")
+    other = experts | write_small_maps(tmp_path / "trained", "skin")
     keys = [
         sample_key(*each)
         for each in (
@@ -166,6 +167,29 @@ def test_what_does_not_decide_them_does_not(experts, tmp_path):
         )
     }
     assert len(same) == 1
+
+
+def test_the_vae_of_every_space_decides_them(tmp_path):
+    experts = {}
+    for name, seed in (("hair", 0), ("skin", 1)):
+        (tmp_path / name).mkdir()
+        write_vae(tmp_path / name / "vae.safetensors", seed)
+        vae = load_autoencoder(tmp_path / name / "vae.safetensors")
+        write_small_latent(tmp_path / name, name, {"kind": "map", "map": name}, {"map_channels": 64}, encoder_key(vae))
+        experts[name] = tmp_path / name / f"{name}.safetensors"
+    shutil.copytree(tmp_path / "skin", tmp_path / "other")
+    vae.decoder[-1].bias += 1  # the same latents, other pictures
+    save_autoencoder(tmp_path / "other" / "vae.safetensors", vae)
+    other = experts | {"skin": tmp_path / "other" / "skin.safetensors"}
+    assert sample_key(UNITED, FACES, experts) != sample_key(UNITED, FACES, other)
+
+
+def test_how_landscapes_are_drawn_decides_samples_of_scenes_alone(experts, monkeypatch):
+    asked = [(UNITED, data, experts) for data in (FACES, replace(FACES, kind="scenes"))]
+    faces, scenes = (sample_key(*each) for each in asked)
+    monkeypatch.setattr(landscapes, "DRAWING_VERSION", landscapes.DRAWING_VERSION + 1)
+    assert sample_key(*asked[0]) == faces
+    assert sample_key(*asked[1]) != scenes
 
 
 def test_a_folder_s_files_decide_its_samples(experts, tmp_path):

@@ -93,6 +93,7 @@ def test_nothing_is_trained_on_twice_nor_measured_on_what_was_trained_on():
 
 
 def test_weights_are_chosen_on_pictures_of_their_own():
+    """Trials of distillations are an exception: they share the pictures of product_lora.toml, which says so."""
     chosen = set().union(*(measured_on(path) for path in EVALUATIONS if path.stem.startswith("choose")))
     measured = set().union(*(measured_on(path) for path in EVALUATIONS if not path.stem.startswith("choose")))
     assert chosen

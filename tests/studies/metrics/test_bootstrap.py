@@ -17,8 +17,21 @@ def test_bootstrap_interval_of_a_mean():
 
 def test_a_figure_of_samples_is_their_mean_and_prints_its_interval():
     values = [0.0, 1.0, 1.0, 1.0]
-    assert Figure.of(values) == Figure(0.75, *bootstrap_interval(values))
+    assert Figure.of(values) == Figure(0.75, *bootstrap_interval(values), 4)
     assert str(Figure(0.75, 0.25, 1)) == "0.750 [0.250, 1.000]"
+
+
+def test_values_of_one_unit_are_drawn_together():
+    values = np.random.default_rng(1).normal(3.0, 2.0, 100)
+    apart = bootstrap_interval(values)
+    assert bootstrap_interval(values, units=np.arange(100)) == apart
+    together = np.repeat(np.arange(7, 107), 4)
+    assert bootstrap_interval(values.repeat(4), units=together) == pytest.approx(apart)
+    narrow = bootstrap_interval(values.repeat(4))
+    assert narrow[1] - narrow[0] == pytest.approx((apart[1] - apart[0]) / 2, rel=0.1)
+    low, high = bootstrap_interval(np.array([0.0, 3.0, 3.0]), units=np.array([0, 1, 1]))  # a mean weighs units by size
+    assert (low, high) == (0, 3)
+    assert Figure.of([0.0, 3.0, 3.0], np.array([0, 1, 1])).value == 2
 
 
 def test_the_variance_of_a_sample_loses_its_bias():

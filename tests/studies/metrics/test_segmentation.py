@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from studies.metrics import boundary_f1, f1_score, intersection_over_union, mean_f1, mean_iou
+from studies.metrics import boundary_f1, f1_score, intersection_over_union
 
 LEFT = np.array([[1, 1, 1, 0]], dtype=bool)
 RIGHT = np.array([[0, 1, 1, 1]], dtype=bool)
@@ -40,21 +40,3 @@ def test_an_edge_counts_as_found_one_pixel_away():
     assert boundary_f1(np.roll(line, 3, axis=1), line, tolerance=2) == 0
     assert boundary_f1(nothing, nothing) == 1
     assert boundary_f1(nothing, line) == boundary_f1(line, nothing) == 0
-
-
-def test_mean_over_classes_counts_those_that_either_map_has():
-    labels, parsed = np.array([[0, 0, 1, 1]]), np.array([[0, 1, 1, 1]])
-    classes = np.arange(3)[:, None, None]  # none of them shows class 2
-    assert mean_iou(parsed == classes, labels == classes) == pytest.approx((1 / 2 + 2 / 3) / 2)
-    assert mean_f1(parsed == classes, labels == classes) == pytest.approx((2 / 3 + 4 / 5) / 2)
-    beside = np.array([[0, 1, 1, 2]])  # a class that only one map has counts, and is missed
-    assert mean_iou(beside == classes, labels == classes) == pytest.approx((1 / 2 + 1 / 3 + 0) / 3)
-    assert mean_iou(nothing := np.zeros((2, 4, 4), dtype=bool), nothing) == 1
-
-
-@pytest.mark.parametrize("measure", [mean_iou, mean_f1])
-def test_classes_have_to_be_stacked_boolean_maps(measure):
-    maps = np.zeros((2, 4, 4), dtype=bool)
-    for wrong in (maps[0], maps[:1], maps.astype(int)):
-        with pytest.raises(ValueError, match=r"boolean, .*stack one map a class"):
-            measure(wrong, maps)

@@ -72,7 +72,7 @@ def test_blends_of_two_colours_are_no_ring():
 
 @pytest.mark.parametrize("measure", [ring_share, measure_detail])
 def test_without_an_animal_there_is_no_band_round_it_and_nothing_inside(measure):
-    assert np.isnan(measured(measure, np.full((SIZE, SIZE, 3), (255, 0, 255), np.uint8), SEEDS[0])).all()
+    assert np.isnan(measured(measure, np.full((SIZE, SIZE, 3), (255, 0, 255), np.uint8), SEEDS[0]))
 
 
 def silhouette(seed, keep=0.0):
@@ -86,26 +86,23 @@ def silhouette(seed, keep=0.0):
 
 
 def test_a_silhouette_of_one_colour_has_no_edges_inside():
-    energy, colors = np.transpose([measured(measure_detail, silhouette(seed), seed) for seed in SEEDS])
+    energy = np.array([measured(measure_detail, silhouette(seed), seed) for seed in SEEDS])
     found = ~np.isnan(energy)  # a mean may be no colour of the animal's
     assert found.sum() > 4
     assert energy[found].max() < 1
-    assert (colors[found] == 1).all()
 
 
 @pytest.mark.long
 def test_edges_grow_with_the_square_of_their_height():
-    energies = [measured(measure_detail, silhouette(seed, keep), seed)[0] for seed in SEEDS for keep in (0.5, 1.0)]
+    energies = [measured(measure_detail, silhouette(seed, keep), seed) for seed in SEEDS for keep in (0.5, 1.0)]
     half, full = np.reshape(energies, (-1, 2)).T
     known = ~np.isnan(half) & (full > 100)
     assert known.sum() > 4
     assert np.median(half[known] / full[known]) == pytest.approx(0.25, rel=0.3)
 
 
-def test_drawings_have_several_colours():
-    energy, colors = np.transpose([measured(measure_detail, render_scene(seed, SIZE), seed) for seed in SEEDS])
-    assert energy.min() > 10
-    assert colors.mean() > 2.5  # an elephant is gray all over
+def test_drawings_have_edges_inside():
+    assert min(measured(measure_detail, render_scene(seed, SIZE), seed) for seed in SEEDS) > 10
 
 
 COUNT = 60
@@ -134,7 +131,7 @@ def test_a_flattened_animal_has_few_edges_inside():
     layer = draw_layer(draw_animal(np.random.default_rng(1), (scene.animal,)), SIZE)
     landscape = render_landscape(scene.landscape, SIZE)
     edges = [
-        measured(measure_detail, blend(*shown, landscape), SEEDS[0])[0]
+        measured(measure_detail, blend(*shown, landscape), SEEDS[0])
         for shown in (layer, flatten(*layer, np.random.default_rng(0)))
     ]
     assert edges[1] < 0.2 * edges[0]

@@ -87,6 +87,14 @@ def test_the_pictures_themselves_are_right_and_nothing_bleeds():
     assert measured["bleeding"].mean() == 0
 
 
+def test_by_default_only_what_is_asked_for_is_right_or_wrong():
+    pairs = ColorPairs(replace(DATA, count=2, image_size=64))
+    told = Setting("", (TermConfig("text", ("text",)), TermConfig("text", ("text",), shift=1)))
+    measured = {name: pairs.measure(name, pairs.images, told) for name in pairs.measures if name != "frechet"}
+    assert list(measured["attributes"]) == ["all attributes", "attributes", "hair color", "background"]
+    assert measured["attributes"]["all attributes"].tolist() == measured["alternatives"]["one face"].tolist() == [1, 1]
+
+
 def test_wrong_is_not_yet_bled():
     wanted = [{"hair_color": "red", "background": "blue"}] * 4
     shown = [("red", "blue"), ("pink", "blue"), ("red", "green"), ("blonde", "blue")]
