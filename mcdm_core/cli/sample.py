@@ -2,7 +2,10 @@
 
 import argparse
 import logging
+import math
 from collections.abc import Sequence
+
+from PIL import Image
 
 from ..pictures import labelled_grid, to_picture
 from .expert_options import add_expert_options, build_terms
@@ -12,6 +15,7 @@ from .values import positive
 
 logger = logging.getLogger(__name__)
 
+IN_ONE_ROW = 8
 EXAMPLE = """example:
   python -m mcdm_core sample --expert hair --map hair.png --weight 2 --expert text --text "a smiling face" --weight 2
 """
@@ -44,6 +48,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     with progress_bar("sampling", sampling.evaluations) as callback:
         samples = sampling.sample(terms, options.seed, options.count, callback)
     pictures = [to_picture(sample) for sample in samples]
-    numbers = [str(number) for number in range(1, len(pictures) + 1)]
-    save_picture(options.output, pictures[0] if len(pictures) == 1 else labelled_grid(numbers, [pictures]))
+    save_picture(options.output, pictures[0] if len(pictures) == 1 else _grid(pictures))
     logger.info("Wrote %s", options.output)
+
+
+def _grid(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures and their numbers: up to `IN_ONE_ROW` side by side, more in a square, since formats limit the width."""
+    if len(pictures) <= IN_ONE_ROW:
+        return labelled_grid([str(number + 1) for number in range(len(pictures))], [pictures])
+    across = math.ceil(math.sqrt(len(pictures)))
+    rows: list[list[Image.Image | str]] = []
+    for first in range(0, len(pictures), across):
+        row = pictures[first : first + across]
+        rows.append([f"{first + 1} to {first + len(row)}", *row, *[""] * (across - len(row))])
+    return labelled_grid([""] * (across + 1), rows)

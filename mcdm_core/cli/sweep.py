@@ -46,15 +46,17 @@ def sample_cells(
     Raises:
         ValueError: If the terms of some cell cannot be combined at every noise level; before any network is called.
     """
-    cells = {cell: sweep.at(terms, cell) for cell in sweep.cells()}
     reference = terms[0].expert
     sigmas = sigmas_for(reference.schedule, sampling.steps)
     x = torch.empty(1, *reference.sample_shape)
-    for swept in cells.values():
+
+    def check(swept: Sequence[Term]) -> None:
         denoiser = denoiser_of(swept, x, EQ10, sampling.settings)
         denoiser.check_run(denoiser.start_noise(x), sigmas)
-    for cell, swept in cells.items():
-        (sample,) = sampling.sample(swept, cell.seed, 1, callback)
+
+    sweep.check_cells(terms, check)
+    for cell in sweep.cells():
+        (sample,) = sampling.sample(sweep.at(terms, cell), cell.seed, 1, callback)
         yield cell, to_picture(sample)
 
 

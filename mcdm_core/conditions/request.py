@@ -38,7 +38,7 @@ class ConditionRequest:
 
 
 _ENCODINGS: dict[str, Callable[[Encoder, Any, ConditionRequest], Condition]] = {
-    "map": lambda encoder, path, request: encoder.encode_map(load_picture(path), request.map_kind),
+    "map": lambda encoder, path, request: encoder.encode_map(load_picture(path, "black"), request.map_kind),
     "sketch": lambda encoder, path, _: encoder.encode_sketch(load_picture(path)),
     "drawing": lambda encoder, path, _: encoder.encode_sketch(load_picture(path), SketchSource.DARK_ON_LIGHT),
     "text": lambda encoder, text, _: encoder.encode_text(text),

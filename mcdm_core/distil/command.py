@@ -142,7 +142,7 @@ def _encoded(expert: Expert, requests: Sequence[ConditionRequest]) -> Condition 
 
 def _mask(path: Path, entry: ExpertEntry, expert: Expert) -> Tensor:
     """Mask of samples, (1, h, w), 0…1."""
-    gray = read_gray(load_picture(path), f"{entry.name} mask")
+    gray = read_gray(load_picture(path, "black"), f"{entry.name} mask")
     return F.adaptive_avg_pool2d(gray, expert.sample_shape[1:])[:, 0]
 
 

@@ -3,22 +3,27 @@
 import io
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..system.formats import write_bytes
 from ..system.shipped import EXAMPLES
 
+Background = Literal["white", "black"]
+"""What is seen through a picture where it is transparent: white of pictures and drawings, black of maps and masks."""
 
-def load_picture(path: str | Path) -> Tensor:
-    """Read a picture.
+
+def load_picture(path: str | Path, background: Background = "white") -> Tensor:
+    """Read a picture, turned as its EXIF data say.
 
     Args:
         path: Any file that Pillow reads.
+        background: See `Background`.
 
     Returns:
         Colours in 0…1, shape (1, H, W, 3).
@@ -29,7 +34,7 @@ def load_picture(path: str | Path) -> Tensor:
     """
     try:
         with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+            pixels = _colors(ImageOps.exif_transpose(image), background)
     except MemoryError:
         raise
     except Exception as error:  # damaged files make Pillow raise nearly anything, even SyntaxError and RuntimeError
@@ -41,6 +46,16 @@ def load_picture(path: str | Path) -> Tensor:
             "or save the picture again."
         ) from error
     return torch.from_numpy(pixels)[None]
+
+
+def _colors(image: Image.Image, background: Background) -> np.ndarray:
+    """float32 (H, W, 3) in 0…1."""
+    if image.mode.startswith("I"):  # gray of 16 bits, of which Pillow would keep the darkest 256 levels
+        gray = np.asarray(image, dtype=np.float32).clip(0, 65535) / 65535
+        return np.repeat(gray[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image.convert("RGBA"))
+    return np.asarray(image.convert("RGB"), dtype=np.float32) / 255
 
 
 def example_picture(name: str) -> Tensor:

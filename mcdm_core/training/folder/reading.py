@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ...conditions.reading.images import fit
 from ...conditions.reading.maps import read_gray
 from ...conditions.reading.sketch import SketchSource, edges, read_sketch
-from ...pictures.files import load_picture
+from ...pictures.files import Background, load_picture
 from ..data.sources import EmbeddingConditions, MapConditions, PictureSet
 
 IMAGES, CAPTIONS, SKETCH = "images", "captions", "sketch"
@@ -158,7 +158,7 @@ def read_map_file(path: Path, name: str, size: int, picture: Tensor) -> Tensor:
     Raises:
         ValueError: It shows another frame, or cannot be a map.
     """
-    image = load_file(path)
+    image = load_file(path, "black")
     (height, width), (true_height, true_width) = image.shape[1:3], picture.shape[1:3]
     if abs(width * true_height / (height * true_width) - 1) > _ASPECT_TOLERANCE:
         raise ValueError(
@@ -173,14 +173,14 @@ def read_map_file(path: Path, name: str, size: int, picture: Tensor) -> Tensor:
         raise ValueError(f"{path}: {error}") from error
 
 
-def load_file(path: Path) -> Tensor:
-    """A picture of a folder, (1, H, W, 3) in 0…1.
+def load_file(path: Path, background: Background = "white") -> Tensor:
+    """A picture of a folder, or a map on black, (1, H, W, 3) in 0…1; see `load_picture`.
 
     Raises:
         ValueError: It cannot be read.
     """
     try:
-        return load_picture(path)
+        return load_picture(path, background)
     except OSError as error:
         raise ValueError(f"{path} cannot be read as a picture ({error}); replace or remove it.") from error
 

@@ -107,6 +107,26 @@ def test_sketches_come_from_pictures_and_from_drawings(tmp_path):
     assert len(edges.maps[0, 0].sum(dim=1).nonzero()) == 2
 
 
+@pytest.mark.parametrize(("kind", "ink", "paper"), [("map", 255, 0), ("drawing", 0, 255), ("sketch", 0, 255)])
+def test_what_is_drawn_on_nothing_is_read_as_on_its_paper(kind, ink, paper, tmp_path):
+    expert = load_expert(
+        write_expert(
+            tmp_path / "one.safetensors", {"kind": "map", "map": "hair"} if kind == "map" else {"kind": "sketch"}
+        )
+    )
+    shape = Image.fromarray(np.tri(16, dtype=np.uint8) * 255)
+    clear = Image.new("LA", (16, 16), (ink, 0))
+    clear.putalpha(shape)
+    clear.save(tmp_path / "clear.png")
+    Image.composite(Image.new("L", (16, 16), ink), Image.new("L", (16, 16), paper), shape).save(tmp_path / "paper.png")
+    encoded = [
+        encode_request(expert.encoder, ConditionRequest(**{kind: tmp_path / f"{name}.png"}), "one").maps
+        for name in ("clear", "paper")
+    ]
+    assert encoded[0].any()
+    assert torch.equal(*encoded)
+
+
 def test_a_class_is_told_by_name_or_index(tmp_path):
     classes = {"kind": "class", "classes": ["any", "Fox"]}
     animals = write_expert(tmp_path / "animals.safetensors", classes, shape={"num_classes": 2})
@@ -143,11 +163,15 @@ def test_any_sampler_can_be_chosen(name, with_variance, hair_map, tmp_path):
     assert np.array_equal(read(output), np.asarray(to_picture(expected[0])))
 
 
-def test_several_pictures_make_a_grid(hair, hair_map, tmp_path):
-    output = tmp_path / "grid.png"
-    arguments = ["--expert", str(hair), "--map", str(hair_map), "--steps", "1", "--count", "3", "--output", str(output)]
-    assert main(["sample", *arguments]) == 0
-    assert Image.open(output).width == MARGIN + 3 * (128 + MARGIN)
+@pytest.mark.parametrize(
+    ("count", "rows", "columns"), [(3, 1, 3), (8, 1, 8), (10, 3, 1 + 4), (121, 11, 1 + 11)], ids=str
+)
+def test_several_pictures_make_a_grid(count, rows, columns, hair, hair_map, tmp_path):
+    """One of 121 pictures in a row would be wider than its format allows."""
+    output = tmp_path / "grid.webp"
+    arguments = ["--expert", str(hair), "--map", str(hair_map), "--steps", "1", "--device", "cpu"]
+    assert main(["sample", *arguments, "--count", str(count), "--output", str(output)]) == 0
+    assert Image.open(output).size == (MARGIN + columns * (128 + MARGIN), 128 // 3 + rows * (128 + MARGIN))
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,18 @@ def run(folder, *options):
     return main(["distil", str(folder / "both.toml"), "--runs", str(folder / "runs"), *options])
 
 
+def test_a_mask_on_nothing_is_one_on_black(here):
+    learned = []
+    for clear in (False, True):
+        if clear:
+            mask = Image.new("LA", (2, 2), (255, 0))
+            mask.putalpha(Image.open(here / "left.png"))
+            mask.save(here / "left.png")
+        assert run(here, "--overwrite") == 0
+        learned.append(load_file(here / "runs" / "both" / "both.safetensors"))
+    assert all(torch.equal(learned[0][name], learned[1][name]) for name in learned[0])
+
+
 def test_a_lora_may_be_for_another_cfg(here, capsys):
     guided = TOP + "weight = 4.0\n"
     write(here, top=guided)

@@ -20,6 +20,38 @@ def test_a_picture_comes_back_as_it_was(tmp_path):
     assert torch.equal((loaded[0] * 255).round().to(torch.uint8), values.permute(1, 2, 0))
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_a_picture_is_turned_as_its_camera_was(suffix, tmp_path):
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:, :16] = 255  # after a quarter turn to the right, above
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / f"turned.{suffix}", exif=exif)
+    loaded = load_picture(tmp_path / f"turned.{suffix}")
+    assert loaded.shape == (1, 32, 16, 3)
+    assert loaded[:, :12].min() > 0.9
+    assert loaded[:, 20:].max() < 0.1
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+@pytest.mark.parametrize(("background", "behind"), [("white", 255), ("black", 0)])
+def test_what_is_transparent_shows_the_background(mode, background, behind, tmp_path):
+    """Whatever colour is told where nothing is seen of it."""
+    picture = Image.new("RGBA", (3, 1), (90, 90, 90, 0))
+    picture.putpixel((0, 0), (90, 90, 90, 255))
+    picture.convert(mode).save(tmp_path / "drawn.png")
+    loaded = load_picture(tmp_path / "drawn.png", background)
+    assert (loaded[0, 0] * 255).round().tolist() == [[90] * 3, [behind] * 3, [behind] * 3]
+
+
+@pytest.mark.parametrize(("suffix", "dtype"), [("png", np.uint16), ("tif", np.uint16), ("tif", np.int32)])
+def test_gray_of_16_bits_keeps_its_levels(suffix, dtype, tmp_path):
+    levels = np.array([[0, 300, 32_768, 65_535]])
+    Image.fromarray(levels.astype(dtype)).save(tmp_path / f"map.{suffix}")
+    loaded = load_picture(tmp_path / f"map.{suffix}")
+    torch.testing.assert_close(loaded[0, 0], torch.from_numpy(levels[0] / 65_535).float()[:, None].expand(4, 3))
+
+
 def png(width=16, height=16, data=None):
     """The parts of a PNG file, and of them the file."""
     data = zlib.compress(bytes(height * (width + 1))) if data is None else data

@@ -60,6 +60,20 @@ def test_the_middle_square_is_used(tmp_path):
     assert (training.images == torch.from_numpy(picture.copy()).permute(2, 0, 1)).flatten(1).all(dim=1).any()
 
 
+@pytest.mark.parametrize("modality", ["hair", "sketch"])
+def test_a_map_on_nothing_is_one_on_black_and_a_picture_on_nothing_one_on_white(tmp_path, modality):
+    write_folder(tmp_path, maps=(modality,))
+    expected, _ = read(tmp_path, (modality,))
+    for path in (tmp_path / modality).glob("*.png"):
+        clear = Image.new("LA", (24, 24), (255, 0))
+        clear.putalpha(Image.open(path))
+        clear.save(path)
+        Image.new("RGBA", (24, 24), (90, 90, 90, 0)).save(tmp_path / "images" / path.name)
+    training, _ = read(tmp_path, (modality,))
+    assert torch.equal(training.conditions.maps[modality], expected.conditions.maps[modality])
+    assert (training.images == 255).all()
+
+
 def test_what_is_held_out_depends_on_names_alone():
     stems = [f"face_{i}" for i in range(60)]
     training, held_out = split_stems(stems, 64)
