@@ -24,13 +24,13 @@ def space_timesteps(spacing: Spacing, steps: int = 1000) -> list[int]:
         ValueError: If the spacing cannot be read, or has more timesteps than there are.
     """
     if isinstance(spacing, str) and spacing.startswith("ddim"):
-        return _strided(_counts(spacing[len("ddim") :], spacing)[0], steps)
+        count, *others = _counts(spacing.removeprefix("ddim"), spacing)
+        if others:
+            raise _unreadable(spacing)
+        return _strided(count, steps)
     if spacing == "fast27":
         return [*space_timesteps("10,10,3,2,2", steps)[:-1], steps - 3]
-    if isinstance(spacing, str):
-        counts = _counts(spacing, spacing)
-    else:
-        counts = torch.as_tensor(spacing).flatten().tolist()
+    counts = _counts(spacing, spacing)
     if not all(isinstance(count, int) for count in counts):
         raise ValueError(
             f"Expected a whole number of timesteps for each section and got {spacing!r}; for noise levels of your own, "
@@ -52,13 +52,20 @@ def space_timesteps(spacing: Spacing, steps: int = 1000) -> list[int]:
     return chosen
 
 
-def _counts(text: str, spacing: Spacing) -> list[int]:
+def _counts(given: Spacing, spacing: Spacing) -> list[int]:
+    """What is given as numbers; `spacing` is that of messages."""
     try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(
-            f'Expected a timestep spacing such as "100", "ddim100", "fast27" or "10,10,3,2,2" and got {spacing!r}.'
-        ) from None
+        if isinstance(given, str):
+            return [int(part) for part in given.split(",")]
+        return torch.as_tensor(given).flatten().tolist()
+    except (TypeError, ValueError, RuntimeError):
+        raise _unreadable(spacing) from None
+
+
+def _unreadable(spacing: Spacing) -> ValueError:
+    return ValueError(
+        f'Expected a timestep spacing such as "100", "ddim100", "fast27" or "10,10,3,2,2" and got {spacing!r}.'
+    )
 
 
 def _strided(count: int, steps: int) -> list[int]:

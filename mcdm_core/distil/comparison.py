@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ..sampling.ddim import sample_ddim
+from ..sampling.run import first_sample
 from ..sampling.types import Denoiser
 from .task import Task
-from .trajectories import first_sample
 
 
 class Comparison:

@@ -150,7 +150,7 @@ def distil_product(
         unseen=unseen,
         decode=_decoder(student) if config.report.samples else None,
         clamps=student.clamp_x0,
-        dtype=parameter.dtype,
+        dtype=torch.promote_types(parameter.dtype, torch.float32),  # see `sample_product`
         device=parameter.device,
         learner=noised(asked, options.prompt_noise, options.seed) if options.prompt_noise else None,
     )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..sampling.ddim import sample_ddim
+from ..sampling.run import first_sample
 from ..sampling.types import Denoiser
 from .roles import Level, Teacher
 
@@ -50,11 +51,6 @@ def highest(level: Level) -> float:
     """The noise level at which runs begin."""
     sigma = level(0.0)
     return sigma if math.isfinite(sigma) else level(_FIRST)
-
-
-def first_sample(noise: Tensor, sigma: float) -> Tensor:
-    """The sample that a run begins with at noise level σ, of standard normal noise."""
-    return noise * math.hypot(1.0, sigma)
 
 
 def walk(

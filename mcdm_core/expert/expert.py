@@ -102,9 +102,9 @@ class Expert:
         return torch.cat([self.vae.to(s.device).decode(s) for s in samples.float().split(CODED_AT_ONCE)])
 
     @property
-    def key(self) -> tuple[int, int, str]:
-        """Equal for experts whose passes may share a batch."""
-        return id(self.network), id(self.schedule), self.prediction.name
+    def key(self) -> tuple:
+        """Equal for experts whose passes may share a batch, and whose equal nulls are one."""
+        return id(self.network), id(self.schedule), self.prediction.name, self.space
 
     def to(self, device: torch.device | str) -> "Expert":
         """Move the network to a device."""

@@ -33,7 +33,7 @@ class AutoencoderConfig:
     latent_channels: int = 4
 
     def __post_init__(self) -> None:
-        if len(self.widths) != LEVELS or not all(1 <= width <= WIDTH for width in self.widths):
+        if len(self.widths) != LEVELS or not all(type(width) is int and 1 <= width <= WIDTH for width in self.widths):
             raise ValueError(
                 f"A VAE has {LEVELS} levels of 1 to {WIDTH} channels, and its widths are {list(self.widths)}; correct "
                 "them."

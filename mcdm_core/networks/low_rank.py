@@ -17,7 +17,7 @@ class LowRank(nn.Module):
     """The change of one weight, up · down, as a parametrization; 0 at first.
 
     Args:
-        weight: The weight, shape (O, I, …).
+        weight: The weight, shape (O, I, …); only its shape is read. The factors are on the CPU, in single precision.
         rank: Rank of the change, limited by the weight's own.
     """
 
@@ -30,8 +30,8 @@ class LowRank(nn.Module):
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The changed weight."""
-        return weight + change_of(self.down, self.up)
+        """The changed weight, of its own dtype; the factors may be of a finer one."""
+        return (weight + change_of(self.down, self.up)).to(weight.dtype)
 
 
 def change_of(down: Tensor, up: Tensor) -> Tensor:
@@ -56,7 +56,8 @@ def add_low_rank(network: nn.Module, rank: int) -> None:
     """
     network.requires_grad_(False)
     for layer in [layer for layer in network.modules() if isinstance(layer, _CHANGED)]:
-        parametrize.register_parametrization(layer, _WEIGHT, LowRank(layer.weight, rank))
+        change = LowRank(layer.weight, rank).to(layer.weight.device)  # drawn on the CPU: a seed is the same everywhere
+        parametrize.register_parametrization(layer, _WEIGHT, change)
 
 
 def low_rank_of(network: nn.Module) -> dict[str, LowRank]:

@@ -84,7 +84,8 @@ def sample_product(
 
     Raises:
         ValueError: If the sampler or the rule is given by its name, or settings not in a list; if something else is
-            among the terms; if the noise has not the channels of the first expert's samples, or is in half precision;
+            among the terms; if the noise has not the channels of the first expert's samples, is of a height or width
+            that a network of their space doesn't take, or is in half precision;
             if the terms cannot be combined at every noise level of the run, or the sampler has no such option or can't
             use its value, before any network is called; or if the sampler wants a learned variance and the reference
             has none.
@@ -95,13 +96,12 @@ def sample_product(
         )
     check_terms(terms)
     if terms:  # else the product refuses itself
-        _check_noise(noise, terms[0].expert)
+        _check_noise(noise, [term.expert for term in terms])
     denoiser = denoiser_of(terms, noise, rule, settings)
     sigmas = sigmas_for(denoiser.reference.schedule, spacing)
     x = denoiser.start_noise(noise)
     denoiser.check_run(x, sigmas)
-    # x_T of the variance-preserving form is the noise itself, also where the run begins below the schedule's end.
-    x = temperature * x * math.hypot(1.0, sigmas[0])
+    x = first_sample(temperature * x, sigmas[0])
 
     def report(step: int, sigma: float, x0: Tensor) -> None:
         if callback is not None:
@@ -109,6 +109,14 @@ def sample_product(
 
     with denoiser.running(sigmas):
         return denoiser.reference_part(sampler(denoiser, x, sigmas, generator=generator, callback=report, **options))
+
+
+def first_sample(noise: Tensor, sigma: float) -> Tensor:
+    """The sample, x0 + σ·n, that a run begins with at noise level σ, of standard normal noise.
+
+    x_T of the variance-preserving form is the noise itself, also where the run begins below the schedule's end.
+    """
+    return noise * math.hypot(1.0, sigma)
 
 
 def check_terms(terms: Sequence[Any]) -> None:
@@ -125,7 +133,8 @@ def check_terms(terms: Sequence[Any]) -> None:
         )
 
 
-def _check_noise(noise: Tensor, reference: Expert) -> None:
+def _check_noise(noise: Tensor, experts: Sequence[Expert]) -> None:
+    reference = experts[0]
     if not isinstance(noise, Tensor) or not reference.holds(noise):
         expected = ", ".join(map(str, reference.sample_shape))
         got = f"shape {tuple(noise.shape)}" if isinstance(noise, Tensor) else type(noise).__name__
@@ -140,6 +149,14 @@ def _check_noise(noise: Tensor, reference: Expert) -> None:
             f"Expected noise in float32 or float64 and got {got}; draw it in float32, also where networks are in half "
             "precision."
         )
+    for expert in experts:
+        divisor = getattr(expert.network, "divisor", 1)
+        if expert.space == reference.space and any(side % divisor for side in noise.shape[2:]):
+            raise ValueError(
+                f"Expected noise whose height and width are multiples of {divisor}, as the network of {expert.name} "
+                f"takes them, and got {noise.shape[2]}×{noise.shape[3]}; draw it by `torch.randn(1, *expert."
+                "sample_shape)`."
+            )
 
 
 def denoiser_of(
@@ -152,9 +169,10 @@ def denoiser_of(
     """
     if not several_spaces(terms):
         return ProductDenoiser(terms, rule=rule, settings=settings)
+    denoiser = JointDenoiser(terms, (noise.shape[2], noise.shape[3]), rule=rule, settings=settings)
     if any(isinstance(setting, LiftScores) for setting in settings):
         raise ValueError(
             "Expected experts of one latent space to score samples by and got several spaces; leave out `LiftScores`, "
             "or combine experts of one space."
         )
-    return JointDenoiser(terms, (noise.shape[2], noise.shape[3]), rule=rule, settings=settings)
+    return denoiser

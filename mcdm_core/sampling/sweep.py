@@ -185,35 +185,25 @@ class Sweep:
             check: Refuses experts by a ValueError; seeds change nothing about that.
 
         Raises:
-            TermError: If it refuses a cell, and for the same input also the experts as they are.
-            ValueError: If it refuses a cell only; the sentence names its value.
+            ValueError: If it refuses a cell; the sentence names its value, unless it refuses the experts as they are
+                for the same: then it is that refusal, a TermError perhaps.
         """
         for cell in self.cells():
             if cell.seed != self.seeds[0]:
                 continue
+            swept = self.at(experts, cell)
             try:
-                check(self.at(experts, cell))
-            except TermError as error:
-                self._check_unswept(experts, check, error)
+                check(swept)
+            except ValueError as error:
+                _check_unswept(experts, check, error)
                 raise ValueError(self._refusal(error, cell, experts)) from None
 
-    @staticmethod
-    def _check_unswept(
-        experts: Sequence[AnyTerm], check: Callable[[Sequence[AnyTerm]], object], of_cell: TermError
-    ) -> None:
-        try:
-            check(experts)
-        except TermError as error:
-            if (error.index, error.input) == (of_cell.index, of_cell.input):
-                raise
-        except ValueError:
-            pass  # the cell says what is wrong
-
-    def _refusal(self, error: TermError, cell: Cell, experts: Sequence[TermNumbers]) -> str:
-        value, refused, chosen = f"{cell.value:g}", experts[error.index].label, experts[self.expert].label
-        if error.input != "reliability":
+    def _refusal(self, error: ValueError, cell: Cell, experts: Sequence[TermNumbers]) -> str:
+        value = f"{cell.value:g}"
+        if not isinstance(error, TermError) or error.input != "reliability":
             guidance = "" if self.factors == (1.0,) else f" and the guidance {cell.factor:g}"
             return f"At the value {value}{guidance} of this sweep: {error}"
+        refused, chosen = experts[error.index].label, experts[self.expert].label
         where = "alone" if error.index == self.expert else f"without {chosen}"
         return f"The value {value} leaves {refused} no reliability where it acts {where}; leave {value} out of values."
 
@@ -236,6 +226,21 @@ class Sweep:
         if self.factors == (1.0,):
             return seed
         return f"{seed}\nall weights × {cell.factor:.4g}"
+
+
+def _check_unswept(
+    experts: Sequence[AnyTerm], check: Callable[[Sequence[AnyTerm]], object], of_cell: ValueError
+) -> None:
+    """Refuse the experts as they are, if it is for what a cell was refused for."""
+    try:
+        check(experts)
+    except ValueError as error:
+        if _cause(error) == _cause(of_cell):
+            raise
+
+
+def _cause(error: ValueError) -> object:
+    return (error.index, error.input) if isinstance(error, TermError) else str(error)
 
 
 def reliabilities_at(value: float, expert: int, reliabilities: Sequence[float]) -> tuple[float, ...]:

@@ -33,7 +33,7 @@ class TermsDenoiser(Denoiser, Protocol):
     """A denoiser that takes weights from its caller and returns each expert's own prediction, as a product does."""
 
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Predictions]:
-        """x0 = Σ ω_i D_i before it is clamped, ω from `weigh`; and D_i of the experts that act, by expert index."""
+        """x0 = Σ ω_i D_i, clamped to −1…1 if it is of pixels, ω from `weigh`; and D_i of each expert that acts."""
 
 
 class Sampler(Protocol):

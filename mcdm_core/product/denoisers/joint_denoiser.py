@@ -145,7 +145,5 @@ def _space(expert: Expert, reference: tuple[int, int], is_reference: bool) -> Sp
 
 def _mask(term: Term, size: tuple[int, int], x: Tensor) -> Tensor | None:
     """A term's mask in the size of the reference's samples."""
-    if term.mask is None:
-        return None
-    mask = term.mask if term.mask.ndim == 4 else term.mask.reshape(-1, 1, *term.mask.shape[-2:])
-    return resized(mask.to(x), size).clamp(0, 1)
+    mask = term.mask_of_any_size(x)
+    return None if mask is None else resized(mask, size).clamp(0, 1)

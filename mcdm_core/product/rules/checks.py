@@ -50,7 +50,7 @@ def first_of_one_shape(predictions: Sequence[Tensor | None]) -> Tensor:
 
 
 def checked_coefficient(value: Coefficient, like: Tensor, what: str) -> Coefficient:
-    """A coefficient as a number, or as a map of the sample's type and device.
+    """A coefficient as a number, or as a map on the sample's device, of its dtype but at least in single precision.
 
     Raises:
         ValueError: If it is not finite, or does not broadcast to the sample; names it by `what`.
@@ -71,7 +71,7 @@ def checked_coefficient(value: Coefficient, like: Tensor, what: str) -> Coeffici
         )
     if not value.isfinite().all():
         raise ValueError(f"Expected {what} to be finite everywhere and got NaN or infinity; repair the map.")
-    return value.to(like)
+    return value.to(like.device, torch.promote_types(like.dtype, torch.float32))  # in halves no sum is 1 to 1e-6
 
 
 def check_present(predictions: Sequence[Tensor | None], needed: Sequence[bool], what: str, instead: str) -> None:

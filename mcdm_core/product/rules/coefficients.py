@@ -113,7 +113,7 @@ def normalize_reliabilities(reliabilities: Sequence[float], masks: Sequence[Tens
         ValueError: If a reliability is negative, or all are 0.
     """
     total = sum(reliabilities)
-    if min(reliabilities) < 0 or not 0 < total < math.inf:
+    if not 0 < total < math.inf or min(reliabilities) < 0:
         raise ValueError(
             f"Expected reliabilities of 0 or more with a positive sum and got {list(reliabilities)}; "
             "give at least one active expert a reliability above 0."

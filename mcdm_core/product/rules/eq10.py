@@ -39,7 +39,7 @@ def combined_epsilon(
         reliabilities: a_j, likewise. They sum to 1 wherever W is not 1.
 
     Returns:
-        The combined prediction, shape (B, …).
+        The combined prediction, shape (B, …), of the predictions' dtype.
 
     Raises:
         ValueError: If lengths or shapes don't fit, a coefficient is not finite, a prediction is missing, or the
@@ -51,7 +51,8 @@ def combined_epsilon(
         needed = [needs_null(0.0, a, total) for a in coefficients.reliabilities]
         check_present(null, needed, "null", "its reliability to 0")
         check_sum(coefficients.reliabilities, total)
-    return guidance_pair(cond, null, coefficients)[0]
+    combined, _ = guidance_pair(cond, null, coefficients)
+    return combined.to(first_of_one_shape([*cond, *null]).dtype)
 
 
 def guidance_pair(

@@ -38,7 +38,7 @@ def own_null_epsilon(
         reliabilities: a_j, likewise. They sum to 1.
 
     Returns:
-        The combined prediction, shape (B, …).
+        The combined prediction, shape (B, …), of the predictions' dtype.
 
     Raises:
         ValueError: If lengths or shapes don't fit, a coefficient is not finite, a prediction is missing, or the
@@ -53,7 +53,8 @@ def own_null_epsilon(
 
     needed = [needs_own_null(w, a) for w, a in zip(coefficients.weights, coefficients.reliabilities, strict=True)]
     check_present(null, needed, "null", "its reliability and weight to 0")
-    return own_null_pair(cond, null, coefficients)[0]
+    combined, _ = own_null_pair(cond, null, coefficients)
+    return combined.to(first_of_one_shape([*cond, *null]).dtype)
 
 
 def own_null_pair(

@@ -3,6 +3,9 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from ...system.fields import shown
 
 Window = tuple[float, float]
 """Noise levels (σ_start, σ_end); what has the window acts where σ_start ≥ σ > σ_end."""
@@ -31,6 +34,7 @@ class Span:
     sigma_end: float = 0.0
 
     def __post_init__(self) -> None:
+        self._check_numbers("start", "end", "sigma_start", "sigma_end")
         if not (0 <= self.start <= 1 and 0 <= self.end <= 1):
             raise ValueError(
                 f"Expected start and end between 0 and 1 for {self.label} and got {self.start:g} and {self.end:g}; "
@@ -61,6 +65,16 @@ class Span:
     def what(self) -> str:
         """What messages advise to remove if the span is empty."""
         return "it"
+
+    def _check_numbers(self, *names: str) -> None:
+        for name in names:
+            value: Any = getattr(self, name)
+            try:
+                math.isfinite(value)
+            except (TypeError, ValueError, RuntimeError):  # a text, say, or several numbers
+                raise ValueError(
+                    f"Expected a number as {name} for {self.label} and got {shown(value)}; set one, such as 1."
+                ) from None
 
     @property
     def is_whole(self) -> bool:

@@ -76,12 +76,27 @@ class Term(TermNumbers):
         Raises:
             ValueError: If height, width or batch differ.
         """
+        mask = self.mask_of_any_size(x)
+        if mask is not None and mask.shape[2:] != x.shape[2:]:
+            raise ValueError(
+                f"Expected a mask of {x.shape[2]}×{x.shape[3]} for {self.label} and got shape "
+                f"{tuple(mask.shape)}; resize it to the sample."
+            )
+        return mask
+
+    def mask_of_any_size(self, x: Tensor) -> Tensor | None:
+        """The mask as (1, 1, H, W), or (B, 1, H, W) for samples x of B rows, with their dtype and device.
+
+        Raises:
+            ValueError: If it has another shape.
+        """
         if self.mask is None:
             return None
-        mask = self.mask if self.mask.ndim == 4 else self.mask.reshape(-1, 1, *self.mask.shape[-2:])
-        if mask.shape[1] != 1 or mask.shape[2:] != x.shape[2:] or mask.shape[0] not in (1, len(x)):
+        mask = self.mask[None] if self.mask.ndim == 2 else self.mask
+        mask = mask[:, None] if mask.ndim == 3 else mask
+        if mask.ndim != 4 or mask.shape[1] != 1 or len(mask) not in (1, len(x)):
             raise ValueError(
-                f"Expected a mask of {x.shape[2]}×{x.shape[3]} for {self.label}, one or as many as samples ({len(x)}), "
-                f"and got shape {tuple(self.mask.shape)}; resize it to the sample."
+                f"Expected a mask of shape (H, W), (B, H, W) or (B, 1, H, W) for {self.label}, one or as many as "
+                f"samples ({len(x)}), and got shape {tuple(self.mask.shape)}; reshape it."
             )
         return mask.to(x)

@@ -45,6 +45,7 @@ class TermNumbers(Span):
     weight_curve: Curve = ()
 
     def __post_init__(self) -> None:
+        self._check_numbers("weight", "reliability")
         if not math.isfinite(self.weight):
             raise ValueError(f"Expected a finite weight for {self.label} and got {self.weight}; set one, such as 2.")
         if not 0 <= self.reliability < math.inf:

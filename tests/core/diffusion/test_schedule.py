@@ -41,7 +41,7 @@ def test_a_stride_that_is_not_there_is_answered_by_what_is(count, instead):
         space_timesteps(f"ddim{count}")
 
 
-@pytest.mark.parametrize("spacing", ["", "ddim", "ten", "0", [], "1001", "600,1", "ddim999", "5;5"])
+@pytest.mark.parametrize("spacing", ["", "ddim", "ten", "0", [], "1001", "600,1", "ddim999", "5;5", "ddim100,5", None])
 def test_spacings_that_cannot_be_read(spacing):
     with pytest.raises(ValueError, match=r"Expected|stride"):
         space_timesteps(spacing)

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from mcdm_core import Condition, Expert, Flow, Schedule, prediction_named
+from mcdm_core import Condition, Expert, Flow, Schedule, UNet, UNetConfig, prediction_named
 from mcdm_core.distil.run import distil_product
+from mcdm_core.networks.low_rank import low_rank_of
 from studies.gaussian import gaussian_expert, wide_schedule
 
-from ...support.distillation import MEANS, labels, make_config, make_student, make_terms
+from ...support.distillation import MEANS, SCHEDULE, labels, make_config, make_student, make_terms
 from ...support.tiny_runs import csv_rows
 
 ALL = labels(0, 1, 2)
@@ -84,6 +85,19 @@ def test_pictures_are_of_experts_whose_samples_can_be_decoded(tmp_path, caplog):
     assert "The report gets no pictures: There is no VAE; put its file" in caplog.text
     assert (tmp_path / "held_out.csv").exists()
     assert not [*tmp_path.glob("*.png")]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_student_in_half_precision_learns_in_single_precision(tmp_path, dtype):
+    shape = {"in_channels": 2, "out_channels": 2, "model_channels": 32, "channel_mult": (1,), "num_res_blocks": 1}
+    network = UNet(UNetConfig(**shape, attention_downsamplings=(), num_classes=3)).eval().to(dtype)
+    student = Expert(network, SCHEDULE, prediction_named("eps"), image_size=1, channels=2, clamp_x0=False)
+    learned = distil_product(make_terms(), student, ALL, tmp_path, make_config())
+    assert {weight.dtype for weight in learned.parameters()} == {dtype, torch.float32}
+    assert all(change.up.isfinite().all() for change in low_rank_of(learned).values())
+    assert any(change.up.any() for change in low_rank_of(learned).values())
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert {points.dtype for points in state["buffer"]["points"][:3]} == {torch.float32}
 
 
 class Unchangeable(nn.Module):

@@ -18,7 +18,8 @@ from mcdm_core.distil.loss import Loss
 from mcdm_core.distil.product import ExpertStudent, ProductTeacher
 from mcdm_core.distil.run import DistilRun
 from mcdm_core.distil.task import Task
-from mcdm_core.distil.trajectories import draw_levels, first_sample, highest, walk
+from mcdm_core.distil.trajectories import draw_levels, highest, walk
+from mcdm_core.sampling.run import first_sample
 
 from ...support.distillation import SCHEDULE, labels, make_config, make_student, make_terms
 from ...support.gaussians import recorded

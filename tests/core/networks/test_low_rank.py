@@ -64,6 +64,18 @@ def test_the_changed_layer_is_the_layer_and_two_thin_ones(layer, x):
     torch.testing.assert_close(network(x), plain(x) + up(down(x)))
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_factors_are_on_the_device_of_their_weight_and_in_single_precision(device, dtype):
+    network = nn.Sequential(nn.Linear(5, 3), nn.Conv2d(3, 2, 1)).to(device, dtype)
+    add_low_rank(network, 2)
+    changes = low_rank_of(network)
+    assert {(factor.device.type, factor.dtype) for c in changes.values() for factor in (c.down, c.up)} == {
+        (device, torch.float32)
+    }
+    assert {(layer.weight.device.type, layer.weight.dtype) for layer in network} == {(device, dtype)}
+
+
 def test_no_rank_exceeds_the_weight_s_own():
     network, _ = changed(rank=1000)
     shapes = {name: (change.down.shape, change.up.shape) for name, change in low_rank_of(network).items()}

@@ -176,6 +176,15 @@ def test_noise_of_another_shape_is_refused(noise, got):
         sample_product([Term(expert, label(0), label(2))], noise)
 
 
+@pytest.mark.parametrize("depths", [[4], [1, 4]])
+def test_noise_of_a_size_that_a_network_does_not_take_is_refused(depths):
+    shape = {"model_channels": 32, "num_res_blocks": 1, "attention_downsamplings": (), "num_classes": 3}
+    networks = [UNet(UNetConfig(**shape, channel_mult=(1,) * depth)) for depth in depths]
+    experts = [Expert(network, Schedule.linear(), PREDICTIONS["eps"], image_size=8) for network in networks]
+    with pytest.raises(ValueError, match=r"multiples of 8, as the network of expert .* and got 15×8; draw"):
+        sample_product([Term(expert, label(0), label(2)) for expert in experts], torch.zeros(1, 3, 15, 8))
+
+
 def test_refusals_before_sampling():
     pixel, latent = pair()
     pixel.clamp_x0 = True

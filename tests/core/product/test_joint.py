@@ -159,10 +159,13 @@ WEIGHTS = [
 
 
 @pytest.mark.parametrize("rule", ["eq10", "own null"])
+@pytest.mark.parametrize("networks", ["two networks", "one network"])
 @pytest.mark.parametrize(("weights", "reliabilities"), WEIGHTS)
 @pytest.mark.parametrize("sizes", [(4, 4), (4, 8), (8, 4)])
-def test_a_run_across_spaces_is_the_recursion_of_its_equation(sizes, weights, reliabilities, rule):
+def test_a_run_across_spaces_is_the_recursion_of_its_equation(sizes, weights, reliabilities, networks, rule):
     first, second = AffineExpert("first", sizes[0], 0.8, 0.1), AffineExpert("second", sizes[1], 1.7, -0.4)
+    if networks == "one network":
+        second.network, second.schedule = first.network, first.schedule
     terms = terms_of(first, second, weights, reliabilities)
     noise = joint_noise(terms)
     expected = plain_run(terms, noise, own_null=rule == "own null")
@@ -361,6 +364,15 @@ def test_noise_levels_that_rise_are_refused():
         ValueError, match=r"^Expected noise levels that fall throughout the run, because .* some that rise"
     ):
         denoiser.check_run(start, [6.0, 0.5, 2.0, 0.0])
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 4, 4), (1, 2, 4, 4), (1, 1, 1, 4, 4)])
+def test_masks_of_another_shape_are_refused(shape):
+    _, terms = two_spaces(settings=({"mask": torch.ones(shape)}, {}, {}, {}))
+    with pytest.raises(
+        ValueError, match=r"^Expected a mask of shape .* for first, one or as many as samples \(2\), and"
+    ):
+        run(terms, joint_noise(terms))
 
 
 @pytest.mark.parametrize(

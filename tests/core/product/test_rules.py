@@ -159,6 +159,19 @@ def test_a_sum_within_the_tolerance_passes():
     assert combined_epsilon([X], [X], [half], [half - 1]).shape == X.shape
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("rule", RULES)
+def test_maps_sum_to_1_for_predictions_in_half_precision(rule, dtype):
+    third = torch.full((4, 4), 1 / 3)
+    c, u = ([x.to(dtype) for x in predictions(3)] for _ in range(2))
+    found = rule(c, u, [2.0, third, -1.0], [third] * 3)
+    exact = rule([x.double() for x in c], [x.double() for x in u], [2.0, third, -1.0], [third] * 3)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), exact, rtol=2**-7, atol=2**-7)
+    with pytest.raises(ValueError, match=r"got a sum of 1\.0001"):
+        rule(c, u, [2.0, 0.0, 0.0], [third + 1e-4, third, third])
+
+
 def test_reliabilities_follow_the_masks():
     left = torch.tensor([1.0, 0.5, 0.0, 0.0])
     none = torch.zeros(4)
@@ -168,10 +181,10 @@ def test_reliabilities_follow_the_masks():
     torch.testing.assert_close(shares, torch.tensor([[0.0] * 4, [1.0] * 4]))
 
 
-@pytest.mark.parametrize("reliabilities", [[0, 0], [-1, 2], [math.nan, 1], [math.inf, 1]])
+@pytest.mark.parametrize("reliabilities", [[0, 0], [-1, 2], [math.nan, 1], [math.inf, 1], []])
 def test_reliabilities_that_cannot_be_shared(reliabilities):
     with pytest.raises(ValueError, match="positive sum"):
-        normalize_reliabilities(reliabilities, [None, None])
+        normalize_reliabilities(reliabilities, [None] * len(reliabilities))
 
 
 LEFT = torch.tensor([1.0, 1.0, 0.0, 0.0])

@@ -154,10 +154,16 @@ def test_masks_broadcast_to_samples(shape):
     assert mask.dtype == x.dtype
 
 
-@pytest.mark.parametrize("shape", [(6, 4), (3, 4, 6), (2, 3, 4, 6)])
-def test_masks_of_another_shape_are_refused(shape):
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((6, 4), "4×6 for gauss"),
+        *((shape, r"shape \(H, W\), .* for gauss") for shape in [(6,), (3, 4, 6), (2, 3, 4, 6), (2, 1, 1, 4, 6)]),
+    ],
+)
+def test_masks_of_another_shape_are_refused(shape, expected):
     term = Term(EXPERT, label(0), mask=torch.ones(shape))
-    with pytest.raises(ValueError, match=r"mask of 4×6 for gauss"):
+    with pytest.raises(ValueError, match=f"mask of {expected}"):
         term.mask_like(torch.zeros(2, 3, 4, 6))
 
 
@@ -167,6 +173,11 @@ def test_masks_of_another_shape_are_refused(shape):
         ({"weight": math.nan}, "finite weight"),
         ({"reliability": -0.1}, "reliability of 0 or more"),
         ({"reliability": math.nan}, "reliability of 0 or more"),
+        *(
+            ({name: value}, rf"Expected a number as {name} for gauss and got {got}")
+            for name in ("weight", "reliability", "start", "end", "sigma_start", "sigma_end")
+            for value, got in (("2", "'2'"), (None, "None"), (torch.ones(2), "tensor"))
+        ),
         ({"condition": None}, "Gauss needs a prompt"),
         ({"start": 0.5, "end": 0.5}, "start below end for gauss and got 0.5 and 0.5"),
         ({"end": 1.1}, "start and end between 0 and 1 for gauss and got 0 and 1.1"),

@@ -262,12 +262,19 @@ def term() -> Term:
     return Term(gaussian_expert([0.0], [1.0]), label(0))
 
 
+def two_spaces() -> list[Term]:
+    terms = [term(), term()]
+    terms[1].expert.metadata = {"vae": "another"}
+    return terms
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ({"sampler": "ddim"}, "Expected a function as sampler and got 'ddim'; take it from SAMPLERS"),
         ({"rule": "own_null"}, "Expected EQ10 or OWN_NULL as rule and got 'own_null'; import"),
         ({"settings": Passes(switch=1)}, "Expected a list of settings and got one, Passes; put it in brackets"),
+        ({"settings": Passes(), "terms": two_spaces()}, "Expected a list of settings and got one, Passes; put it"),
         ({"terms": [term().expert]}, "Expected terms and got Expert; make one of each expert"),
         ({"noise": torch.zeros(1, 1, 1)}, rf"{NOISE} shape \(1, 1, 1\); draw it"),
         ({"noise": torch.zeros(1, 4, 1, 1)}, rf"{NOISE} shape \(1, 4, 1, 1\); draw it"),

@@ -110,6 +110,20 @@ def test_a_cell_that_is_refused_names_its_value():
         sweep.check_cells(experts, refuse(reliability=0.0))
 
 
+def refuse_sum(experts):
+    """A check whose refusal is no expert's."""
+    if sum(expert.weight for expert in experts) > 2:
+        raise ValueError("Too much.")
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"), [((0.5, 0.5), r"At the value 0\.5 and the guidance 3 of this sweep: T"), ((2.0, 0.5), "T")]
+)
+def test_any_refusal_of_a_cell_alone_names_its_value(weights, sentence):
+    with pytest.raises(ValueError, match=rf"^{sentence}oo much\.$"):
+        Sweep(0, (0.5,), (1,), factors=(1.0, 3.0)).check_cells([TermNumbers(weight=w) for w in weights], refuse_sum)
+
+
 def test_experts_that_are_refused_without_the_sweep_are_refused_as_they_are():
     def check(experts):
         raise TermError("Raise it.", 1, "reliability")
@@ -325,5 +339,5 @@ def test_a_cell_that_could_not_finish_is_refused_before_the_first(experts, tmp_p
     # The first expert stops half-way, and in the second row it alone has a reliability.
     stopping = [*experts[:6], "--end", "0.5", *experts[6:], "--weight", "2"]
     assert sweep(stopping, tmp_path / "grid.png", "--values", "0, 1", "--steps", "4") == 2
-    assert "reliabilities with a positive sum" in capsys.readouterr().err
+    assert "The value 1 leaves text no reliability where it acts without hair; leave 1 out" in capsys.readouterr().err
     assert not (tmp_path / "grid.png").exists()
