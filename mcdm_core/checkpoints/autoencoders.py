@@ -25,7 +25,7 @@ from .contents import CheckpointError
 from .json_text import parse_json
 from .recognition import difference, shapes_of
 from .safe_reading import open_checkpoint, read_checkpoint
-from .weights import refuse_not_finite, refuse_other_dtypes
+from .weights import refuse_not_finite, refuse_other_dtypes, refuse_spoiled
 
 METADATA_KEY = "mcdm_vae"
 FORMAT = 1
@@ -85,10 +85,19 @@ def save_autoencoder(path: str | os.PathLike, autoencoder: Autoencoder, card: di
         path: File to write; it appears only when complete.
         autoencoder: The network as it was trained.
         card: Model card: data, licence, steps, …; plain values.
+
+    Raises:
+        ValueError: It has a weight that is no finite number in half precision, as where a channel of the latents never
+            varies; nothing was written.
+        WriteError: It could not be written; what the file held before is unchanged.
     """
     wide = resized(folded(autoencoder), (WIDTH,) * LEVELS)
     tensors = {_PREFIX + name: tensor.half() for name, tensor in wide.state_dict().items()}
     tensors |= {name: torch.tensor(value).half() for name, value in _SCALE.items()}
+    try:
+        refuse_spoiled(tensors, Path(path).name)
+    except CheckpointError as error:
+        raise ValueError(f"Expected a VAE that can be loaded again, and nothing was written: {error}") from None
     header = {"format": FORMAT, "widths": list(autoencoder.config.widths), "card": card or {}}
     write_tensors(path, tensors, {METADATA_KEY: json.dumps(header)})
 
@@ -164,7 +173,8 @@ def find_vae_of(expert: str | os.PathLike, key: str, further: Iterable[str | os.
         CheckpointError: There is none, and where a candidate cannot be used, why.
     """
     others, damaged = [], None
-    for path in dict.fromkeys([*_files_near(Path(expert)), *(Path(path).resolve() for path in further)]):
+    near = [*_files_near(Path(expert)), *(Path(path).resolve() for path in further)]
+    for path in filter(Path.is_file, dict.fromkeys(near)):  # neither folders nor links to what is gone
         try:
             candidate = key_of_vae(path)
         except CheckpointError as error:

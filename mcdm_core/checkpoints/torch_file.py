@@ -123,7 +123,10 @@ def _open_archive(path: Path) -> tuple[Any, Places]:
         places = {}
         for entry in stored:
             file.seek(entry.header_offset)
-            begin = entry.header_offset + 30 + sum(_LOCAL.unpack(file.read(_LOCAL.size)))
+            local = file.read(_LOCAL.size)
+            if len(local) < _LOCAL.size:
+                raise Unusable(DAMAGED)
+            begin = entry.header_offset + _LOCAL.size + sum(_LOCAL.unpack(local))
             places[entry.filename.removeprefix(folder)] = (begin, entry.file_size)
     size = path.stat().st_size
     if any(begin + length > size for begin, length in places.values()):

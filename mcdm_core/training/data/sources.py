@@ -144,7 +144,8 @@ def perturb(embedding: Tensor, spread: Tensor, noise: float, rng: np.random.Gene
         rng: Source of amounts and noise.
     """
     amount = torch.from_numpy(rng.uniform(0, noise, (len(embedding), *[1] * (embedding.ndim - 1)))).float()
-    noised = amount * spread * torch.from_numpy(rng.standard_normal(embedding.shape, dtype=np.float32))
+    normal = torch.from_numpy(rng.standard_normal(embedding.shape, dtype=np.float32))
+    noised = amount.to(embedding.device) * spread * normal.to(embedding.device)
     return embedding + noised.to(embedding)
 
 
@@ -160,4 +161,4 @@ def drop_rows(condition: Condition, fraction: float, rng: np.random.Generator) -
 
 def null_rows(condition: Condition) -> Condition:
     """The null condition for every row, as `drop_rows` makes it."""
-    return drop_rows(condition, 1.0, np.random.default_rng())
+    return condition.mapped(torch.zeros_like)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..data.sources import CaptionedPictures
-from .towers import DualEncoder, embed_images
+from .towers import DualEncoder, embed_images, one_cycle
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def _fit_text_tower(
 ) -> None:
     """Fit by least squares, whose minimum is the conditional mean."""
     optimizer = torch.optim.AdamW(model.text.parameters(), lr=5e-4, weight_decay=0.01)
-    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-4, total_steps=max(steps, 2), pct_start=0.1)
+    rates = one_cycle(optimizer, steps)
     for step in tqdm(range(1, steps + 1), desc="alignment", unit="step"):
         pictures, captions, _ = pairs.batch(size, rng)
         with torch.no_grad():

@@ -62,7 +62,7 @@ def train_dual_encoder(
     rng = np.random.default_rng(config.seed)
     model = DualEncoder(tower)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
-    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=config.steps, pct_start=0.1)
+    rates = one_cycle(optimizer, config.steps)
     for step in tqdm(range(1, config.steps + 1), desc="dual encoder", unit="step"):
         loss = model.loss(*training.contrasts(config.batch_size, rng))
         optimizer.zero_grad()
@@ -74,6 +74,13 @@ def train_dual_encoder(
         if step % 500 == 0 or step == config.steps:
             log.info("dual encoder step %d: held-out loss %.4f", step, _held_out_loss(model, held_out))
     return model
+
+
+def one_cycle(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """Learning rates that rise to the optimizer's own over a tenth of the steps, and fall over the others."""
+    least = 11  # of which a tenth can be warm-up: at 10, torch divides by 0
+    peak = optimizer.param_groups[0]["lr"]
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=peak, total_steps=max(steps, least), pct_start=0.1)
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ def check_config(config: TrainingConfig, kind: DataKind) -> None:
     """
     config.network.check("correct it")
     prediction_named(config.prediction)
-    trained_schedule(config.schedule)
+    _check_report(config)
     _check_modalities(config.data.modalities)
     check_trained(config.data)
     _check_named(config, kind.attributes)
@@ -32,6 +32,16 @@ def check_config(config: TrainingConfig, kind: DataKind) -> None:
         kind.check_latents(config)
         _check_latent_network(config)
         _check_conditions(config, len(kind.classes), channels_per_map=DOWNSCALE**2)
+
+
+def _check_report(config: TrainingConfig) -> None:
+    """Check that samples can be drawn in so many steps."""
+    steps = len(trained_schedule(config.schedule))
+    if config.report.samples and config.report.sample_steps > steps:
+        raise ValueError(
+            f"Samples of [report] take at most the {steps} steps of the schedule, and sample_steps is "
+            f"{config.report.sample_steps}; lower it."
+        )
 
 
 def _check_latent_network(config: TrainingConfig) -> None:

@@ -77,7 +77,12 @@ class HeldOutReport:
     def _loss(self, network: UNet, modality: str | None) -> float:
         rng = self._generator()
         x0, condition = self.source.batch(modality, self.config.report.held_out, rng)
-        return self.objective(network, x0, condition, rng).item()
+        t, noise = self.objective.draw(x0, rng)
+        total = 0.0
+        for rows in torch.arange(len(x0)).split(self.config.optimizer.batch_size):
+            loss = self.objective.at(network, x0[rows], condition.take(rows), t[rows], noise[rows])
+            total += loss.item() * len(rows)
+        return total / len(x0)
 
     def _samples(self, network: UNet, modality: str | None) -> list[list[Image.Image | str]]:
         report, rng = self.config.report, self._generator()

@@ -49,8 +49,15 @@ class Objective:
             condition: Their conditions, B rows.
             rng: Source of timesteps and noise.
         """
+        return self.at(network, x0, condition, *self.draw(x0, rng))
+
+    def draw(self, x0: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """A timestep for each picture, (B,), and its noise, shape of x0."""
         t = torch.from_numpy(rng.uniform(0, len(self.schedule.alphas_cumprod) - 1, len(x0)))
-        noise = torch.from_numpy(rng.standard_normal(x0.shape, dtype=np.float32))
+        return t, torch.from_numpy(rng.standard_normal(x0.shape, dtype=np.float32))
+
+    def at(self, network: UNet, x0: Tensor, condition: Condition, t: Tensor, noise: Tensor) -> Tensor:
+        """The mean squared error at timesteps and noise that were drawn."""
         alpha_t, sigma_t = (value.float().view(-1, 1, 1, 1) for value in self.schedule.alpha_sigma(t))
         x_t = alpha_t * x0 + sigma_t * noise
         target = self.prediction.target(x0, noise, alpha_t, sigma_t)

@@ -17,20 +17,29 @@ from .objective import Objective, trained_schedule
 
 STEM = "input_blocks.0.0.weight"
 _LAYOUT = torch.channels_last  # a tenth faster on a CPU
-_ENDS = ("input_blocks.0.", "out.", "label_emb.", "pooled_proj.")  # layers that touch samples or conditions
+_BRANCHES = ("label_emb.", "pooled_proj.")  # of conditions: zeros are no condition, and learn one
+_ENDS = ("input_blocks.0.", "out.", *_BRANCHES)  # layers that touch samples or conditions
 
 
 def adapt_state(state: dict[str, Tensor], network: UNet) -> dict[str, Tensor]:
-    """Fit the weights of a network without conditions to one that has them.
+    """Fit the weights of a network to one with other conditions.
 
-    New input channels of the stem and branches that the old network lacks start at zero, so that the first prediction
-    is the old network's.
+    New input channels of the stem and branches of conditions that the old network lacks start at zero, so that the
+    first prediction is the old network's; branches that it alone has are left out.
 
     Raises:
-        ValueError: A tensor differs in shape by more than new input channels of the stem.
+        ValueError: Other layers differ, or a tensor differs in shape by more than new input channels of the stem.
     """
+    own = network.state_dict()
+    strangers = sorted(key for key in own.keys() ^ state.keys() if not key.startswith(_BRANCHES))
+    if strangers:  # zeros in them would never learn
+        owner = "this network" if strangers[0] in own else "the starting weights"
+        raise ValueError(
+            f"Expected starting weights of this network's layers, and {strangers[0]} is one of {owner} alone; start "
+            "from an expert of the same width and depth."
+        )
     adapted = {}
-    for key, target in network.state_dict().items():
+    for key, target in own.items():
         source = state.get(key)
         if source is not None and source.shape == target.shape:
             adapted[key] = source

@@ -122,7 +122,7 @@ def test_a_file_of_others_is_read_as_wide_as_it_is(trained, tmp_path):
         ({"taesd_encoder.0.bias": torch.full((64,), torch.nan).half()}, None, "NaN, infinite .* in encoder.0.bias"),
         ({"taesd_encoder.0.bias": None}, None, "no VAE that can be used here"),
         ({}, [], "cannot be used"),
-        ({}, {"format": 1, "widths": [1]}, "cannot be used"),
+        *(({}, {"format": 1, "widths": w}, "cannot be used") for w in ([1], [4.0, 6, 5, 8], [True, 6, 5, 8])),
         ({}, {"format": 2}, "of format 2 and this version reads format 1; update"),
     ],
 )
@@ -133,3 +133,10 @@ def test_other_files_are_refused(trained, tmp_path, change, header, message):
     save_file(tensors, path, None if header is None else {"mcdm_vae": json.dumps(header)})
     with pytest.raises(CheckpointError, match=message):
         load_autoencoder(path)
+
+
+def test_a_channel_that_never_varies_is_refused_before_anything_is_written(trained, tmp_path):
+    trained.norm.square[1] = trained.norm.mean[1] ** 2
+    with pytest.raises(ValueError, match=r"nothing was written: .* infinite .* in taesd_encoder\.14\.weight"):
+        save_autoencoder(tmp_path / "vae.safetensors", trained)
+    assert not any(tmp_path.iterdir())

@@ -233,10 +233,19 @@ def test_pickles_that_do_harm_are_refused_unread(bases, tmp_path, name, old):
     assert peak() - before < 64 * 2**20
 
 
+def misplaced(content, name):
+    """An archive whose list tells that an entry begins in the file's last bytes."""
+    listed = content.index(b"PK\1\2", content.index(b"PK\1\2"))
+    while content[listed + 46 : listed + 46 + len(name)] != name.encode():
+        listed = content.index(b"PK\1\2", listed + 4)
+    return content[: listed + 42] + struct.pack("<L", len(content) - 10) + content[listed + 46 :]
+
+
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda entries, name: misplaced(archive(entries), name.replace("data.pkl", "data/0")), "damaged"),
         (lambda entries, name: archive(entries, zipfile.ZIP_DEFLATED), "compressed"),
         (lambda entries, name: archive({**entries, "b/data.pkl": entries[name]}), "2 entries data.pkl"),
         (lambda entries, name: archive({**entries, name: bytes(5 * 2**20)}), "5,242,880 bytes"),

@@ -93,6 +93,14 @@ def test_a_vae_that_is_damaged_is_named_where_it_may_be_the_one(path, vaes):
         find_vae_of(path, key)
 
 
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("gone.safetensors")], ids=["folder", "link"])
+def test_what_is_named_as_a_file_and_is_none_is_passed_over(path, vaes, make):
+    key, odd = load_expert(path).metadata["vae"], vaes / "a.safetensors"
+    odd.unlink()
+    make(odd)
+    assert find_vae_of(path, key, [odd]) == vaes / "b.safetensors"
+
+
 def test_a_vae_that_was_replaced_is_another_one(path, vaes):
     key = load_expert(path).metadata["vae"]
     assert find_vae_of(path, key) == vaes / "b.safetensors"

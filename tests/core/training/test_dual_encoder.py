@@ -14,7 +14,7 @@ from mcdm_core.networks.text_tower import TextTower, TextTowerConfig
 from mcdm_core.text.vocabulary import TOKENS, gather_vocabulary, tokenize, tokenize_plain
 from mcdm_core.training.data.sources import perturb
 from mcdm_core.training.dual_encoder import alignment
-from mcdm_core.training.dual_encoder.towers import load_dual_encoder
+from mcdm_core.training.dual_encoder.towers import load_dual_encoder, one_cycle
 from mcdm_core.training.expert.run import train_expert
 from mcdm_core.training.folder.pairs import read_pairs
 from mcdm_core.training.sections import train
@@ -113,6 +113,26 @@ def test_noise_on_embeddings_follows_their_spread():
     # Amounts are uniform up to 0.6, so their mean square is 0.6² / 3.
     torch.testing.assert_close(moved.square().mean(dim=0), spread.square() * 0.12, rtol=0.1, atol=1e-9)
     torch.testing.assert_close(perturb(embedding, spread, 0.0, np.random.default_rng(0)), embedding)
+
+
+def test_noise_is_made_where_embeddings_are():
+    embedding = torch.randn(4, 3).to("meta", torch.bfloat16)
+    moved = perturb(embedding, embedding[0], 0.6, np.random.default_rng(0))
+    assert (moved.device.type, moved.dtype, moved.shape) == ("meta", torch.bfloat16, (4, 3))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 11, 100])
+def test_rates_rise_to_the_optimizer_s_own_and_fall(steps):
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=2e-3)
+    scheduler, rates = one_cycle(optimizer, steps), []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert 0 < min(rates) <= max(rates) <= 2e-3
+    if steps == 100:
+        assert max(rates) == pytest.approx(2e-3) == rates[9]
+        assert rates[-1] < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,16 @@ import pytest
 import torch
 from PIL import Image
 
-from mcdm_core import UNet, UNetConfig, load_expert
+from mcdm_core import UNet, UNetConfig, load_expert, prediction_named
 from mcdm_core.cli.main import main
 from mcdm_core.expert.condition import Condition
 from mcdm_core.training.config import load_config, read_toml
 from mcdm_core.training.data.sources import drop_rows, null_rows
+from mcdm_core.training.expert.held_out import HeldOutReport
+from mcdm_core.training.expert.objective import Objective, trained_schedule
 from mcdm_core.training.expert.run import train_expert
 from mcdm_core.training.expert.trainer import adapt_state
+from mcdm_core.training.folder.reading import read_folder
 from mcdm_core.training.loop.loop import learning_rate_factor
 
 from ...support.tiny_runs import csv_rows, write_config, write_folder
@@ -45,6 +48,20 @@ def test_losses_held_out_losses_and_samples_are_logged(tmp_path):
     assert set(np.unique(condition)) >= {0, 255}
     assert (folder / "samples_000004.png").exists()
     assert load_expert(folder / "both.safetensors").name == "both"
+
+
+@pytest.mark.parametrize("data", [FOLDER, FOLDER + 'modalities = ["hair"]'], ids=["unconditional", "hair"])
+def test_held_out_losses_are_measured_in_batches_of_the_run(tmp_path, data):
+    network = UNet(UNetConfig(model_channels=32, channel_mult=(1,), num_res_blocks=1, map_channels=1)).eval()
+    source, _ = read_folder(tmp_path / "pictures", ("hair",), 16, 1)
+    objective, losses, rows = Objective(trained_schedule("cosine"), prediction_named("v")), [], []
+    network.register_forward_pre_hook(lambda network, args: rows.append(len(args[0])))
+    for batch_size in (32, 4):
+        settings = {"optimizer": f"batch_size = {batch_size}", "report": "held_out = 10\nsamples = 0"}
+        config = load_config(write_config(tmp_path / "a.toml", data=data, **settings))
+        losses.append(HeldOutReport(config, source, objective, tmp_path).write(network, 0))
+    assert rows == [10, 4, 4, 2]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
 def test_what_is_logged_does_not_change_what_is_trained(tmp_path):
@@ -81,6 +98,34 @@ def test_weights_of_another_width_are_refused():
         adapt_state(two, UNet(UNetConfig(**small, map_channels=1)))
     with pytest.raises(ValueError, match="same width and depth"):
         adapt_state(two, UNet(UNetConfig(**{**small, "model_channels": 64}, map_channels=2)))
+
+
+@pytest.mark.parametrize(
+    ("more", "layer"),
+    [
+        ({"attention_downsamplings": (1,)}, r"input_blocks\.1\.1\.norm\.bias"),
+        ({"context_dim": 8}, r"middle_block\.1\.encoder_kv\.bias"),
+        ({"num_res_blocks": 2}, r"\S+"),
+    ],
+)
+def test_weights_of_other_layers_are_refused(more, layer):
+    """Zeros in a norm, a projection and the one after it would never learn."""
+    small = {"model_channels": 32, "channel_mult": (1,), "num_res_blocks": 1, "attention_downsamplings": ()}
+    one, other = UNet(UNetConfig(**small)), UNet(UNetConfig(**(small | more)))
+    for state, network, owner in ((one, other, "this network"), (other, one, "the starting weights")):
+        with pytest.raises(ValueError, match=rf"{layer} is one of {owner} alone; start .* same width and depth"):
+            adapt_state(state.state_dict(), network)
+
+
+@pytest.mark.parametrize("branch", [{"num_classes": 3}, {"pooled_dim": 4}])
+def test_branches_of_conditions_may_come_and_go(branch):
+    small = {"model_channels": 32, "channel_mult": (1,), "num_res_blocks": 1, "attention_downsamplings": ()}
+    plain, network = UNet(UNetConfig(**small)), UNet(UNetConfig(**small, **branch))
+    adapted = adapt_state(plain.state_dict(), network)
+    new = adapted.keys() - plain.state_dict().keys()
+    assert len(new) == 1
+    assert not any(adapted[name].any() for name in new)
+    assert adapt_state(network.state_dict(), plain).keys() == plain.state_dict().keys()
 
 
 def test_dropped_rows_are_null_and_the_others_untouched():
@@ -149,6 +194,7 @@ def test_dropped_classes_are_class_0():
     assert (dropped == 0).float().mean().item() == pytest.approx(0.3, abs=0.04)
     assert torch.equal(dropped[dropped > 0], condition.labels[dropped > 0])
     assert null_rows(condition).labels.tolist() == [0] * 2000
+    assert not null_rows(Condition(maps=-torch.ones(1, 1, 2, 2))).maps.signbit().any()
 
 
 @pytest.mark.parametrize(
@@ -163,6 +209,7 @@ def test_dropped_classes_are_class_0():
         ({"network": "map_channels = 2\nmodel_width = 6"}, r"unknown names \['model_width'\]"),
         ({"top": "image_size = 15"}, "no multiple of 2"),
         ({"top": 'image_size = 16\nschedule = "flow"'}, "discrete timesteps"),
+        ({"report": "sample_steps = 1001"}, "at most the 1000 steps .* and sample_steps is 1001; lower it"),
         ({"top": 'image_size = 16\nstart = "nowhere.safetensors"'}, "to start from"),
         ({"data": 'kind = "films"'}, "Expected data of kind 'folder'.* and got 'films'; correct the name"),
         ({"data": 'kind = "folder"'}, "add path"),
