@@ -85,10 +85,9 @@ def sample_product(
     Raises:
         ValueError: If the sampler or the rule is given by its name, or settings not in a list; if something else is
             among the terms; if the noise has not the channels of the first expert's samples, is of a height or width
-            that a network of their space doesn't take, or is in half precision;
-            if the terms cannot be combined at every noise level of the run, or the sampler has no such option or can't
-            use its value, before any network is called; or if the sampler wants a learned variance and the reference
-            has none.
+            that a network of their space doesn't take, or is in half precision; if the terms cannot be combined at
+            every noise level of the run, or the sampler has no such option or can't use its value, before any network
+            is called; or if the sampler wants a learned variance and the reference has none.
     """
     if not callable(sampler):
         raise ValueError(
