@@ -86,7 +86,7 @@ class LowRank:
         down, up, bias = self._factors(x.device, x.dtype)
         is_convolution = convolution_of(module) is not None
         if bias is not None:
-            mine += bias if not is_convolution else bias.reshape(-1, *[1] * (len(self.shape) - 2))
+            mine += bias.reshape(-1, *[1] * (len(self.shape) - 2)) if is_convolution else bias
         if down is None or up is None:
             return output
         if mine.is_contiguous() and not is_convolution:  # without a copy of the output
