@@ -23,8 +23,7 @@ from mcdm_core.training.folder.reading import (
     read_map_file,
 )
 
-from ..metrics import FeatureNetwork, niqe, resnet_features
-from ..metrics.naturalness import PATCH
+from ..metrics import FeatureNetwork, resnet_features
 from .config import DataConfig, Setting
 from .held_out import HeldOut, Tile, as_floats, asked, is_one_picture
 from .similarity import measure_edges, measure_similarity
@@ -35,6 +34,8 @@ _TEXTS = frozenset({".txt"})
 class Folder(HeldOut):
     """Pictures of a folder of the same layout as for training, see `mcdm_core.training.folder.reading`."""
 
+    read = ()
+
     def __init__(self, config: DataConfig):
         if not config.path:
             raise ValueError('Expected the folder\'s path in [data] and found none; add path = "…".')
@@ -43,9 +44,7 @@ class Folder(HeldOut):
         self._all_stems = list(files)
         self._pictures = list(files.values())[: config.count or None]
         with_features = ("frechet",) if config.features else ()
-        with_patches = ("naturalness",) if self._size >= 2 * PATCH else ()
-        self.measures = ("similarity", "edges", *with_features, *with_patches)
-        self.read = with_patches
+        self.measures = ("similarity", "edges", *with_features)
         self.network = Path(config.features).name
 
     def __len__(self) -> int:
@@ -91,8 +90,6 @@ class Folder(HeldOut):
 
     def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
         """One group of measures, with a value per picture."""
-        if group == "naturalness":
-            return {"NIQE": niqe(images)}
         if group == "edges":
             sources = asked(setting, SKETCH, len(images), self)
             return {} if sources is None else measure_edges(images, self.images[sources])

@@ -10,7 +10,6 @@ from .bootstrap import Figure, bootstrap_interval, pivotal_figure
 from .cleanness import flat_noise, high_frequency_energy
 from .features import DrawingFeatures, FeatureNetwork, PictureFeatures, drawing_features, feature_vectors
 from .frechet import frechet_distance, frechet_figure
-from .naturalness import niqe
 from .perceptual import perceptual_distance
 from .pictures import shrunk
 from .resnet import resnet_features
@@ -34,7 +33,6 @@ __all__ = [
     "frechet_figure",
     "high_frequency_energy",
     "intersection_over_union",
-    "niqe",
     "perceptual_distance",
     "pivotal_figure",
     "resnet_features",

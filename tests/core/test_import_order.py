@@ -260,7 +260,6 @@ HEAVY = {
     "scipy",
     "skimage",
     "torchvision",
-    "deepinv",
     "mcdm_core.training",
     "studies",
 }

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import skimage.data
 import torch
 from PIL import Image
 
@@ -13,7 +12,7 @@ from mcdm_core.networks import TextTower
 from studies.evaluation import folder as folder_module
 from studies.evaluation.config import DataConfig, Setting, TermConfig
 from studies.evaluation.folder import Folder
-from studies.metrics import PictureFeatures, niqe
+from studies.metrics import PictureFeatures
 
 from ...support.tiny_runs import write_folder
 
@@ -112,16 +111,6 @@ def test_sketches_of_another_picture_are_measured_against_that(pictures):
 def test_only_what_the_pictures_allow_is_measured(data):
     assert Folder(data).measures == ("similarity", "edges")
     assert Folder(replace(data, features="resnet.pth")).measures == ("similarity", "edges", "frechet")
-    assert Folder(replace(data, image_size=191)).measures == ("similarity", "edges")
-    assert Folder(replace(data, image_size=192)).measures == ("similarity", "edges", "naturalness")
-
-
-def test_naturalness_is_that_of_photographs(data, path):
-    Image.fromarray(skimage.data.astronaut()).save(path / "images" / "face_0.png")
-    photographs = Folder(replace(data, image_size=192, count=1))
-    natural = photographs.measure("naturalness", photographs.images, None)
-    assert natural["NIQE"] == pytest.approx(niqe(photographs.images))
-    assert natural["NIQE"].shape == (1,)
 
 
 def test_distances_are_taken_over_the_network_of_the_file(data, monkeypatch):
