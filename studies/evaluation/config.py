@@ -12,7 +12,6 @@ from mcdm_core.product.terms.term_numbers import TermNumbers
 from mcdm_core.sampling.operations import Logic
 from mcdm_core.training.config import build, read_toml
 
-from .joint import Joint
 from .methods import Choice
 
 BATCH = 20  # pictures per file of samples
@@ -20,12 +19,7 @@ RULES = ("product", "own-null", "gan")
 VARIED = ("weight", "reliability", "steps", "eta")
 NOTHING = "nothing"  # condition that is the null
 NOT = "not "  # prefix of a map's name in a mask that is the map's inverse
-METHODS: dict[str, type] = {
-    "passes": Passes,
-    "choose": Choice,
-    "logic": Logic,
-    "joint": Joint,
-}
+METHODS: dict[str, type] = {"passes": Passes, "choose": Choice, "logic": Logic}
 """Table of a setting → its dataclass."""
 
 
@@ -112,7 +106,7 @@ class Setting:
         value: The value of this row.
         choose: Sample several candidates per picture, and keep the best.
         logic: Combine the experts by logic instead of multiplying them, ancestrally and so with η = 1.
-        joint: How the spaces of a product of several are stepped, by DDIM; None as shipped.
+        equal_scales: Step a product of several spaces, by DDIM, with all of them at one noise level.
         together: Pictures sampled in one batch, 0…20; adaptive passes are skipped only where all pictures of a batch
             allow it; 0 takes 20.
         candidate: Index of this candidate of a picture; 0 is the plain sample.
@@ -133,7 +127,7 @@ class Setting:
     value: float | None = None
     choose: Choice | None = None
     logic: Logic | None = None
-    joint: Joint | None = None
+    equal_scales: bool = False
     together: int = 0
     candidate: int = 0
     spacing: str = ""
@@ -354,7 +348,7 @@ def _check(setting: Setting, experts: dict[str, Path], loras: dict[str, Path]) -
 
 def _check_methods(setting: Setting) -> None:
     """Refuse methods without effect, or that exclude each other."""
-    named = [key for key in ("choose", "logic", "joint") if getattr(setting, key)]
+    named = [key for key in ("choose", "logic", "equal_scales") if getattr(setting, key)]
     of_terms = [name for name in ("lora", "mask") if any(getattr(term, name) for term in setting.terms)]
     counts = [key for key in ("together", "candidate") if getattr(setting, key)]
     unused = [*named, *counts, *(["passes"] if setting.passes.methods() else []), *of_terms]
@@ -364,9 +358,9 @@ def _check_methods(setting: Setting) -> None:
         raise ValueError(f"{setting.name!r} asks for {' and '.join(named)}; compare them in settings of their own.")
     if setting.logic:
         _check_logic(setting, setting.logic)
-    if setting.joint and (setting.rule != "product" or setting.passes.methods()):
+    if setting.equal_scales and (setting.rule != "product" or setting.passes.methods()):
         raise ValueError(
-            f'{setting.name!r} has joint, which works with the rule "product", without passes; leave these out.'
+            f'{setting.name!r} has equal_scales, which work with the rule "product", without passes; leave these out.'
         )
     if not 0 <= setting.together <= BATCH:
         raise ValueError(

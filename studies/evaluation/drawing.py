@@ -30,9 +30,9 @@ from ..baselines import load_gan
 from ..data.faces import MAPS
 from ..vaes import vae_of
 from .config import NOT, NOTHING, Setting, TermConfig
+from .equal_scales import sample_at_equal_scales
 from .held_out import HeldOut
 from .jobs import Job, Samples, sampled_together
-from .joint import sample_joint
 from .kinds import open_held_out
 from .rows import count_rows
 
@@ -78,8 +78,8 @@ def _sample_part(
 def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range, *scores: LiftScores) -> Tensor:
     noise = start_noise(terms[0].expert, indices, setting.candidate)
     generator = _generator(_NOISE_SEED + indices.start + setting.candidate * _NEXT_CANDIDATE)
-    if setting.joint:
-        return sample_joint(terms, noise, setting.timesteps, setting.joint, generator, setting.eta)
+    if setting.equal_scales:
+        return sample_at_equal_scales(terms, noise, setting.timesteps, generator, setting.eta)
     sampler: Sampler = functools.partial(sample_ddim, eta=setting.eta)
     if setting.logic:
         sampler = functools.partial(sample_logic, logic=setting.logic)
