@@ -23,6 +23,11 @@ from .prompt_part import PromptPart
 from .wire import to_buffer, to_tensor
 
 
+def before_core(mask: Tensor) -> Tensor:
+    """A mask that core has prepared for a run, as it can prepare it once more: with one channel, (B, 1, …)."""
+    return mask[:, :1]
+
+
 class WorkersOfRun:
     """The workers of one run.
 
@@ -63,7 +68,7 @@ class WorkersOfRun:
             "run": self._name,
             "noise": to_buffer(inputs.noise),
             "latent_image": to_buffer(inputs.latent_image),
-            "denoise_mask": None if inputs.denoise_mask is None else to_buffer(inputs.denoise_mask),
+            "denoise_mask": None if inputs.denoise_mask is None else to_buffer(before_core(inputs.denoise_mask)),
             "seed": inputs.seed,
         }
         for worker, indices in self._of_worker.items():

@@ -95,6 +95,7 @@ def mask_like(mask: Tensor, noise: Tensor, shapes: Sequence[Sequence[int]], devi
         single frames are of the pictures. For a packed latent its shape: the mask is that of the first part, and 1 on
         the others, so that it leaves a video's sound alone.
     """
+    mask = mask if mask.is_floating_point() else mask.float()  # other packs give masks of booleans
     if is_one_frame(shapes[0]) and mask.ndim < 5:
         mask = mask.reshape(-1, 1, 1, *mask.shape[-2:])
     return pack_mask(mask, shapes, device).clamp(0.0, 1.0).to(noise.dtype)[:, :1]

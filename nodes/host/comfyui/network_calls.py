@@ -44,7 +44,9 @@ def around_calls(options: dict[str, Any], around: Callable[[NetworkCall, dict[st
 
 @contextmanager
 def when_asked(options: dict[str, Any], notice: Callable[[], object]) -> Iterator[None]:
-    """While it lasts, a function is called before each call of the network, also with copies that hooks make.
+    """While it lasts, a function is called before predictions are asked for, also with copies that hooks make.
+
+    That is before each call of the network, and before `calc_cond_batch`, which calls none for a prompt that is None.
 
     Args:
         options: The model_options that it is called with.
@@ -56,14 +58,16 @@ def when_asked(options: dict[str, Any], notice: Callable[[], object]) -> Iterato
         return executor(*args, **kwargs)
 
     kinds = options.setdefault("transformer_options", {}).setdefault("wrappers", {})
-    wrappers = kinds.setdefault(WrappersMP.APPLY_MODEL, {})
-    others = dict(wrappers)
-    wrappers.clear()
-    wrappers |= {_KEY: [noticed], **others}  # first, so that it runs even if another wrapper doesn't call the network
+    of_kind = [kinds.setdefault(kind, {}) for kind in (WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL)]
+    for wrappers in of_kind:
+        others = dict(wrappers)
+        wrappers.clear()
+        wrappers |= {_KEY: [noticed], **others}  # first, so that it runs even if another one doesn't call the network
     try:
         yield
     finally:
-        wrappers.pop(_KEY, None)  # a hook may have emptied it
+        for wrappers in of_kind:
+            wrappers.pop(_KEY, None)  # a hook may have emptied it
 
 
 @contextmanager

@@ -93,11 +93,15 @@ def check_student(
 
 
 def check_levels(experts: Experts, sigmas: Tensor) -> None:
-    """Refuse noise levels that don't begin with noise alone.
+    """Refuse noise levels that don't begin with noise alone, or of no step.
 
     Raises:
         ValueError: They don't.
     """
+    if len(sigmas) < 2:
+        raise ValueError(
+            f"Expected the noise levels of a run of 1 step or more and got {len(sigmas)}; connect a scheduler's, whole."
+        )
     form = form_of(experts[0].model.get_model_object("model_sampling"), (1, 1))
     levels = [sigma for sigma in sigmas.tolist() if sigma > 0]
     if not levels or form.unbounded(levels[0]) < min(form.unbounded(form.sigma_max) / 2, _NOISE_ALONE):

@@ -141,8 +141,11 @@ class ProductGuider(comfy.samplers.CFGGuider):
         of_first = get_all_wrappers(WrappersMP.OUTER_SAMPLE, self.model_options, is_model_options=True)
         for other in models.others:
             run = within_wrappers(run, other.guider, of_first, models.names[other.patcher])
+        given = self.conds
         with self._wrapper(WrappersMP.PREPARE_SAMPLING, models.load) if models.others else nullcontext():
-            return run(noise, *args, **kwargs)
+            made = run(noise, *args, **kwargs)
+        self.conds = given  # those of all experts, in case that a node's wrapper runs once more
+        return made
 
     def inner_sample(
         self,

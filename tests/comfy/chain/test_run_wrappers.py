@@ -178,3 +178,16 @@ def test_what_another_experts_wrapper_does_to_the_result_is_left_out_and_said(ba
     found = product_of([first, wrapped(second, halved)])
     assert "node on the MODEL of expert 2 changed the result of the run" in caplog.text
     assert torch.equal(found, product_of([first, second]))
+
+
+def test_two_prompts_on_one_model_are_sampled_as_often_as_a_node_wants(bare, product_of, sampled):
+    """AnimateDiff-Evolved's Iteration Options run the sampling again, on what it made."""
+
+    def twice(executor, noise, latent, *args, **kwargs):
+        return executor(noise, executor(noise, latent, *args, **kwargs), *args, **kwargs)
+
+    model = bare(0).model.clone()
+    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, "twice", twice)
+    first, second = (replace(bare(0, model), weight=weight) for weight in (1.0, 2.0))
+    theirs = sampled(core_guider(replace(first, weight=3.0)), steps=STEPS)
+    assert_close(product_of([first, second]), theirs)

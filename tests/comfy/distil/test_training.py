@@ -1,11 +1,14 @@
 """Train LoRA on Product: cancelled and resumed, refused, run again and again, and wherever weights are kept."""
 
+from dataclasses import replace
+
 import comfy.model_management
 import comfy.utils
 import pytest
 import torch
 from comfy.quant_ops import QuantizedTensor
 
+from ..support.clones import lora_on
 from ..support.closeness import rounded
 from ..support.leaks import Living, state_of
 from ..support.oracle.networks import network
@@ -55,6 +58,26 @@ def test_a_state_goes_on_with_what_it_was_begun_with_alone(given, train, cancell
     assert len(train({**inputs, "seed": [4], "resume": [False]})[1]["loss"]) == 13
 
 
+@pytest.fixture
+def told(host, chain):
+    """The fingerprint of a chain."""
+    return lambda *experts: host.distil.fingerprints.fingerprint_of(chain(*experts))
+
+
+def test_other_classes_and_maps_are_told_apart(load, node, told):
+    animals, hair = load("class"), load("hair")
+    owl, _ = node("MCDM_EncodeClass", encoder=animals.encoder, class_name="owl", null_kind="class 0")
+    part, _ = node("MCDM_EncodeMap", encoder=hair.encoder, map="auto", with_text=False, mask=torch.eye(32)[None])
+    assert told(animals) == told(animals) != told((animals, {"condition": owl}))
+    assert told(hair) == told(hair) != told((hair, {"condition": part}))
+
+
+def test_other_loras_of_the_same_layers_are_told_apart(bare, told):
+    expert = bare(0)
+    one, same, other = (replace(expert, model=lora_on(expert.model, seed, 0.3)) for seed in (21, 21, 22))
+    assert told(one) == told(same) != told(other)
+
+
 def quantized(inputs):
     layer = inputs["model"][0].model.diffusion_model.final_layer.linear
     weight = QuantizedTensor.from_float(layer.weight.detach().clone(), "TensorCoreFP8E4M3Layout")
@@ -100,6 +123,10 @@ MISTAKES = {
     "levels": (
         lambda inputs: {**inputs, "sigmas": [inputs["sigmas"][0][-3:]]},
         "choose a scheduler that begins there, such as normal",
+    ),
+    "a level without a step": (
+        lambda inputs: {**inputs, "sigmas": [inputs["sigmas"][0][:1]]},
+        "Expected the noise levels of a run of 1 step or more and got 1; connect a scheduler's, whole",
     ),
     "levels of a picture": (  # of a flow, whose 0.75 is a σ of 3
         lambda inputs: {**inputs, "sigmas": [torch.tensor([0.75, 0.4, 0.0])]},

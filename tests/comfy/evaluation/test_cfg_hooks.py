@@ -129,6 +129,17 @@ def test_perturbing_nothing_changes_nothing_in_product_as_model(load, chain, pro
     assert_unchanged(core_ksampler(model, hair, 2.5), core_ksampler(product(hair, other), hair, 2.5))
 
 
+def test_a_hook_that_asks_does_nothing_where_the_first_expert_only_lends_its_null(load, chain, guide):
+    """ComfyUI calls no network for a prompt that is None, and answers zeros."""
+    hair, skin = load("hair"), load("skin")
+    hooked = with_hook(hair, "post", lambda before, again: before - again / 2)
+    found, plain = (
+        guide(chain((first, {"condition": None, "weight": 0.0}), (skin, {"weight": 3.0, "reliability": 0.0})))
+        for first in (hooked, hair)
+    )
+    assert torch.equal(found, plain)
+
+
 SHOWN = {
     "cond_denoised": lambda d, u, scale: d,
     "uncond_denoised": lambda d, u, scale: u,

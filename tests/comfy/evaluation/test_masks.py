@@ -63,6 +63,13 @@ def test_masks_of_single_frames_are_those_of_the_pictures(host):
     assert found[:, 0, 0, 0, 0].tolist() == [0.0, 1.0]
 
 
+def test_a_mask_of_booleans_is_one_of_zeros_and_ones(load, chain, predict):
+    half = torch.zeros(1, 20, 20)
+    half[:, :10] = 1
+    numbers, booleans = (predict(chain((load("hair"), {"mask": mask}))) for mask in (half, half.bool()))
+    assert torch.equal(numbers, booleans)
+
+
 def test_there_is_one_mask_for_single_frames_or_one_for_each(joint, chain, node):
     (guider,) = node("MCDM_Guider", experts=chain((joint.expert_in("Wan21", 1), {"mask": torch.ones(3, 8, 8)})))
     with pytest.raises(ValueError, match="one for each of the 2 pictures, and got 3"):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from comfy.model_management import module_size
+from comfy.sampler_helpers import prepare_mask
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -42,6 +43,13 @@ def test_tensors_arrive_as_they_were(remote, dtype, shape):
     assert torch.equal(
         wire.to_tensor(wire.to_buffer(sent.expand(2, *shape).transpose(0, -1))), sent.expand(2, *shape).transpose(0, -1)
     )
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 8, 8), (2, 4, 3, 8, 8)], ids=str)
+def test_masks_of_a_batch_are_prepared_there_as_here(remote, shape):
+    masks = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(1))
+    here = prepare_mask(masks, shape, "cpu")
+    assert torch.equal(prepare_mask(remote("run").before_core(here), shape, "cpu"), here)
 
 
 def test_what_is_no_tensor_is_refused(remote):
