@@ -177,13 +177,15 @@ def find_vae_of(expert: str | os.PathLike, key: str, further: Iterable[str | os.
     for path in filter(Path.is_file, dict.fromkeys(near)):  # neither folders nor links to what is gone
         try:
             candidate = key_of_vae(path)
-        except CheckpointError as error:
+        except (CheckpointError, OSError) as error:
             damaged = damaged or error
             continue
         if candidate == key:
             return path
         if candidate is not None:
             others.append(path.name)
+    if isinstance(damaged, OSError):
+        raise CheckpointError(f"{damaged.filename} may be the VAE of {Path(expert).name}, but {damaged.strerror}.")
     if damaged is not None:
         raise damaged
     besides = f" (other VAEs are there: {', '.join(others)})" if others else ""

@@ -209,6 +209,7 @@ def describe(
     if text is not None:
         with _usable(name):
             metadata = ExpertMetadata.from_json(text)
+            metadata.check()
         metadata = overrides.apply(metadata) if overrides else metadata
     elif holds_text_tower(tensors):
         raise CheckpointError(

@@ -111,4 +111,5 @@ def _named(dtype: torch.dtype) -> str:
 
 def in_halves(network: nn.Module) -> bool:
     """Whether a whole network is in half precision; networks of mixed precision cast between dtypes themselves."""
-    return {parameter.dtype for parameter in network.parameters()} == {torch.float16}
+    dtypes = {parameter.dtype for parameter in network.parameters()}
+    return len(dtypes) == 1 and dtypes <= {torch.float16, torch.bfloat16}

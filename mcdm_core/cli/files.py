@@ -12,6 +12,7 @@ from ..checkpoints.text_tower import NAME as TEXT_TOWER
 from ..checkpoints.text_tower import holds_text_tower
 from ..conditions.class_names import FEW
 from ..diffusion.prediction import PREDICTIONS
+from ..system.fields import printable
 from ..system.shipped import expert_path
 from .output import add_overwrite, check_folder, check_free
 
@@ -47,11 +48,12 @@ def describe(file: Path, overrides: Overrides | None = None) -> str:
         return f"{file}: {TEXT_TOWER}\n  {_millions(load_text_tower(file).state_dict())} million parameters"
     expert = load_expert(file, overrides=overrides)
     metadata = expert.metadata
-    condition = " ".join(
+    said = " ".join(
         _listed(value) if isinstance(value, list) else value
         for value in metadata["condition"].values()
-        if isinstance(value, str | list)
+        if isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
     )
+    condition = printable(said)  # entries that no field declares may be in it
     side = expert.image_size
     latents = f", latents of pictures of {side} × {side}" if expert.downscale > 1 else ""
     lines = [
@@ -62,7 +64,7 @@ def describe(file: Path, overrides: Overrides | None = None) -> str:
         f"  trained on  {metadata['schedule']} schedule, {metadata['prediction']}-prediction",
     ]
     width = max([len(key) for key in metadata["card"]], default=0)
-    lines += [f"  {key:{width}}  {value}" for key, value in metadata["card"].items()]
+    lines += [f"  {key:{width}}  {printable(value)}" for key, value in metadata["card"].items()]
     return "\n".join(lines)
 
 

@@ -119,7 +119,7 @@ def _indices(given: Any) -> Tensor:
     """Whole numbers, one or several, as int64 of shape (B,)."""
     try:
         labels = torch.as_tensor(given).flatten()
-    except (TypeError, ValueError):  # texts
+    except (TypeError, ValueError, RuntimeError):  # texts, None
         labels = None
     if labels is None or (labels.is_floating_point() and labels.numel()):
         raise ValueError(f"Expected the index of a class, or several, and got {given!r}; `find_class` finds a name's.")

@@ -68,10 +68,11 @@ def _picture(image: Tensor, size: int, what: str) -> Tensor:
 
 def _known_part(image: Tensor, mask: Tensor, size: int) -> Tensor:
     """The picture, 0 where the mask hides it, and a channel that is 1 where it does not, shape (B, 4, size, size)."""
-    hidden = read_image(mask, "mask").mean(1, keepdim=True)
-    if hidden.shape[2:] != image.shape[1:3]:  # a mask lies over the whole of its picture, whatever its own size
-        hidden = F.interpolate(hidden, image.shape[1:3], mode="bilinear", align_corners=False)
-    picture = Condition(maps=_picture(image, size, "picture to fill in"))
+    what = "picture to fill in"
+    hidden, sides = read_image(mask, "mask").mean(1, keepdim=True), read_image(image, what).shape[2:]
+    if hidden.shape[2:] != sides:  # a mask lies over the whole of its picture, whatever its own size
+        hidden = F.interpolate(hidden, sides, mode="bilinear", align_corners=False)
+    picture = Condition(maps=_picture(image, size, what))
     pair = expand_together(picture, Condition(maps=(fit(hidden, size, "mask") < 0.5).to(hidden)))
     shown, known = (part.tensors()["maps"] for part in pair)
     if known.all():

@@ -52,6 +52,15 @@ def space_timesteps(spacing: Spacing, steps: int = 1000) -> list[int]:
     return chosen
 
 
+def timesteps_of_run(spacing: Spacing, steps: int) -> list[int]:
+    """The timesteps that a run is sampled at: those of `space_timesteps`, where one alone is the last of the schedule.
+
+    There the published code has the first, whose sample is a picture already; a run begins with noise alone.
+    """
+    timesteps = space_timesteps(spacing, steps)
+    return timesteps if len(timesteps) > 1 else [steps - 1]
+
+
 def _counts(given: Spacing, spacing: Spacing) -> list[int]:
     """What is given as numbers; `spacing` is that of messages."""
     try:

@@ -39,18 +39,19 @@ class Schedule:
     @classmethod
     def from_betas(cls, betas: Tensor) -> "Schedule":
         """Schedule whose step t keeps 1 − β_t of the signal's variance, β of shape (T,)."""
-        return cls(torch.cumprod(1 - torch.as_tensor(betas, dtype=torch.float64), dim=0))
+        return cls(torch.cumprod(1 - torch.as_tensor(betas, dtype=torch.float64, device="cpu"), dim=0))
 
     @classmethod
     def linear(cls, steps: int = 1000) -> "Schedule":
         """β from 1e-4 to 0.02 for 1000 steps, scaled to any other number (Ho et al., 2020)."""
         scale = 1000 / steps
-        return cls.from_betas(torch.linspace(scale * 1e-4, scale * 0.02, steps, dtype=torch.float64))
+        betas = torch.linspace(scale * 1e-4, scale * 0.02, steps, dtype=torch.float64, device="cpu")
+        return cls.from_betas(betas)
 
     @classmethod
     def cosine(cls, steps: int = 1000) -> "Schedule":
         """ᾱ(s) = cos²((s + 0.008)/1.008 · π/2), β at most 0.999 (Nichol & Dhariwal, 2021)."""
-        s = torch.arange(steps + 1, dtype=torch.float64) / steps
+        s = torch.arange(steps + 1, dtype=torch.float64, device="cpu") / steps
         bar = torch.cos((s + 0.008) / 1.008 * math.pi / 2) ** 2
         return cls.from_betas((1 - bar[1:] / bar[:-1]).clamp(max=0.999))
 
@@ -224,6 +225,6 @@ def per_row(values: Tensor | float, like: Tensor) -> Tensor:
 def _to_float64(values: Tensor | float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """The values as float64 on the CPU (not every accelerator has float64), and a function that takes results back."""
     if not isinstance(values, Tensor):
-        return torch.as_tensor(values, dtype=torch.float64), lambda result: result
+        return torch.as_tensor(values, dtype=torch.float64, device="cpu"), lambda result: result
     dtype = values.dtype if values.is_floating_point() else torch.float64
     return values.to("cpu", torch.float64), lambda result: result.to(values.device, dtype)

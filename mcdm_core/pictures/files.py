@@ -53,6 +53,11 @@ def _colors(image: Image.Image, background: Background) -> np.ndarray:
     if image.mode.startswith("I"):  # gray of 16 bits, of which Pillow would keep the darkest 256 levels
         gray = np.asarray(image, dtype=np.float32).clip(0, 65535) / 65535
         return np.repeat(gray[..., None], 3, axis=2)
+    if image.mode == "F":  # gray as numbers, which Pillow would take for 0…255
+        gray = np.asarray(image)
+        if not ((gray >= 0) & (gray <= 1)).all():
+            raise ValueError("its numbers should be 0 to 1")
+        return np.repeat(gray[..., None], 3, axis=2)
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, background), image.convert("RGBA"))
     return np.asarray(image.convert("RGB"), dtype=np.float32) / 255

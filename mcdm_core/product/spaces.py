@@ -82,9 +82,9 @@ class JointSpaces:
         Returns:
             Standard normal, shape (B, *shape), on the device of the noise.
         """
-        seeds = [zlib.crc32(row.float().cpu().contiguous().numpy().tobytes(), space) for row in noise]
+        seeds = [zlib.crc32(row.float().cpu().contiguous().numpy().tobytes(), space) for row in noise.detach()]
         shape = self.spaces[space].shape
-        drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        drawn = [torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), device="cpu") for seed in seeds]
         return torch.stack(drawn).to(noise)
 
     def pack(self, parts: Sequence[Tensor]) -> Tensor:

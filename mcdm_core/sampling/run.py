@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..diffusion.respacing import Spacing, space_timesteps
+from ..diffusion.respacing import Spacing, timesteps_of_run
 from ..diffusion.schedule import NoiseSchedule, Schedule
 from ..expert.expert import Expert
 from ..product.denoisers.denoiser import ProductDenoiser
@@ -27,7 +27,7 @@ def sigmas_for(schedule: NoiseSchedule, spacing: Spacing) -> list[float]:
 
     Args:
         schedule: One of discrete timesteps, as every expert but a flow has.
-        spacing: See `space_timesteps`.
+        spacing: See `timesteps_of_run`.
 
     Raises:
         ValueError: If the schedule has no timesteps to space.
@@ -37,7 +37,7 @@ def sigmas_for(schedule: NoiseSchedule, spacing: Spacing) -> list[float]:
             f"Expected a schedule of discrete timesteps and got a {type(schedule).__name__}; "
             "make another expert the first term, or choose the noise levels yourself and call a sampler with them."
         )
-    timesteps = space_timesteps(spacing, len(schedule))
+    timesteps = timesteps_of_run(spacing, len(schedule))
     return [*reversed(schedule.log_sigmas[timesteps].exp().tolist()), 0.0]
 
 
@@ -69,7 +69,7 @@ def sample_product(
             of different sizes, latents of different VAEs, see `JointDenoiser`.
         noise: Standard normal start noise, x_T of Eq. 9, shape (B, C, H, W), in float32 or float64; networks may be
             in half precision.
-        spacing: Timesteps to visit; see `space_timesteps`.
+        spacing: Timesteps to visit; see `timesteps_of_run`.
         sampler: How noise is removed; one of `SAMPLERS`, or any other of their signature.
         generator: Source of the noise that the sampler adds.
         callback: See `Callback`.

@@ -123,6 +123,12 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
+def printable(value: object) -> str:
+    """A value's text, escaped where it has line ends or a terminal's commands."""
+    text = str(value)
+    return text if text.isprintable() else ascii(text)
+
+
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)

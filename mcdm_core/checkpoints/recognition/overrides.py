@@ -64,7 +64,7 @@ class Overrides:
                     f"{metadata.name} and got {' and '.join(self.maps)}; correct the names."
                 )
             condition["maps"] = list(given.pop("maps"))
-        if self.image_size is not None and "low_res" in condition:
+        if self.image_size is not None and condition.get("low_res") is not None:
             condition["low_res"] = condition["low_res"] * self.image_size // metadata.image_size
         direct = {name: given.pop(name) for name in ("schedule", "prediction", "image_size") if name in given}
         if "num_heads" in given:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ...diffusion.schedule import levels_of, sigma_at_progress
@@ -139,7 +140,7 @@ class UnitedDenoiser(ABC):
 
     def _planner(self, x: Tensor) -> Planner[Plan]:
         """The planner for samples of the shape of x, to which masks are fitted."""
-        key = (x.shape, x.device, x.dtype)
+        key = (x.shape, x.device, x.dtype, torch.is_inference_mode_enabled())  # maps made in that mode take no gradient
         if key not in self._planners:
             combination = Combination(
                 terms=self.terms,
@@ -164,7 +165,7 @@ class UnitedDenoiser(ABC):
 
     def _combined(self, evaluation: Evaluation) -> Tensor:
         """C, which at the scale 1 of the core's plans is the result; clamped if the reference clamps x0."""
-        denoised, _ = evaluation.pair()
+        denoised = evaluation.pair()[0].to(evaluation.point.x.dtype)
         return denoised.clamp(-1, 1) if self.reference.clamp_x0 else denoised
 
 

@@ -106,7 +106,7 @@ class LiftScores(Method):
         if self.unasked:
             raise ValueError(
                 f"Expected a noise level at which {self.unasked[0]} is asked its prompt and its negative and got none; "
-                "raise its reliability, or widen its window."
+                "raise its reliability, widen its window, or let the weights not sum to 1."
             )
         return torch.stack([self._score(index, _exact(samples)) for index in self._terms], dim=1)
 

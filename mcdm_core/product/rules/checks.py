@@ -55,7 +55,7 @@ def checked_coefficient(value: Coefficient, like: Tensor, what: str) -> Coeffici
     Raises:
         ValueError: If it is not finite, or does not broadcast to the sample; names it by `what`.
     """
-    if not isinstance(value, Tensor) or value.ndim == 0:
+    if not isinstance(value, Tensor) or (value.ndim == 0 and not value.requires_grad):
         value = float(value)
         if not math.isfinite(value):
             raise ValueError(f"Expected {what} to be finite and got {value}; set a number, such as 1.")

@@ -3,6 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ...expert.condition import Condition
@@ -85,7 +86,9 @@ class Term(TermNumbers):
         return mask
 
     def mask_of_any_size(self, x: Tensor) -> Tensor | None:
-        """The mask as (1, 1, H, W), or (B, 1, H, W) for samples x of B rows, with their dtype and device.
+        """The mask as (1, 1, H, W), or (B, 1, H, W) for samples x of B rows, on their device.
+
+        It has at least single precision: in halves masks that sum to 1 would no longer.
 
         Raises:
             ValueError: If it has another shape.
@@ -99,4 +102,4 @@ class Term(TermNumbers):
                 f"Expected a mask of shape (H, W), (B, H, W) or (B, 1, H, W) for {self.label}, one or as many as "
                 f"samples ({len(x)}), and got shape {tuple(self.mask.shape)}; reshape it."
             )
-        return mask.to(x)
+        return mask.to(x.device, torch.promote_types(x.dtype, torch.float32))

@@ -206,7 +206,11 @@ def expert_to_model(
 def _fit_precision(network: nn.Module, device: torch.device) -> None:
     """Convert a network stored in half precision to float32 where the device has no fast half precision."""
     size = sum(parameter.numel() for parameter in network.parameters())
-    if in_halves(network) and not comfy.model_management.should_use_fp16(device, size):
+    has_fast = {
+        torch.float16: comfy.model_management.should_use_fp16,
+        torch.bfloat16: comfy.model_management.should_use_bf16,
+    }
+    if in_halves(network) and not has_fast[next(network.parameters()).dtype](device, size):
         network.float()
 
 

@@ -7,7 +7,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....mcdm_core import space_timesteps
+from ....mcdm_core.diffusion.respacing import timesteps_of_run
 from ....mcdm_core.sampling import sample_ddim
 from ..evaluation.model_forms import is_flow
 from .functions import SamplerCall, sampler_function
@@ -41,7 +41,7 @@ def spaced_sigmas(patcher: ModelPatcher, spacing: str, denoise: float) -> Tensor
 
     Args:
         patcher: The MODEL whose schedule is used.
-        spacing: See `space_timesteps`.
+        spacing: See `timesteps_of_run`.
         denoise: Share of the steps to keep, from the end, 0…1; 0 gives an empty result.
 
     Returns:
@@ -56,7 +56,7 @@ def spaced_sigmas(patcher: ModelPatcher, spacing: str, denoise: float) -> Tensor
         raise ValueError(
             f"Expected a model with discrete timesteps and got one with {kind}; use one of ComfyUI's schedulers for it."
         )
-    timesteps = space_timesteps(spacing, model_sampling.num_timesteps)
+    timesteps = timesteps_of_run(spacing, model_sampling.num_timesteps)
     kept = timesteps[: round(len(timesteps) * denoise)]
     if not kept:
         return torch.zeros(0)

@@ -95,10 +95,11 @@ def test_an_expert_is_unchanged_by_being_written(path, network):
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
-def test_halves_compute_in_float32_on_the_cpu_unless_asked_for(tmp_path, network):
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_halves_compute_in_float32_on_the_cpu_unless_asked_for(tmp_path, network, half):
     path = tmp_path / "half.safetensors"
-    save_expert(path, network.half(), METADATA)
-    for kept, dtype in {False: torch.float32, True: torch.float16}.items():
+    save_expert(path, network.to(half), METADATA)
+    for kept, dtype in {False: torch.float32, True: half}.items():
         assert {parameter.dtype for parameter in load_expert(path, as_stored=kept).network.parameters()} == {dtype}
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mcdm_core import load_expert
-from mcdm_core.checkpoints import save_expert
+from mcdm_core.checkpoints import CheckpointError, autoencoders, save_expert
 from mcdm_core.checkpoints.autoencoders import encoder_key, find_vae_of, load_autoencoder
 from mcdm_core.checkpoints.metadata import ExpertMetadata
 from mcdm_core.cli.sampling_options import SamplingOptions
@@ -114,3 +114,23 @@ def test_a_header_of_latents_is_of_another_format_than_one_of_pictures(path):
     again = ExpertMetadata.from_json(ExpertMetadata("pixels", UNetConfig(), 64, {"kind": "none"}).to_json())
     assert again.vae is None
     assert again.to_dict()["format"] == 1
+
+
+def test_a_file_beside_an_expert_that_can_not_be_opened_hides_no_vae(path, vaes, monkeypatch):
+    locked = path.with_name("a.safetensors")
+    locked.touch()
+    read = autoencoders.key_of_vae
+
+    def key_of_vae(file):
+        if file == locked:
+            raise PermissionError(13, "Permission denied", str(file))
+        return read(file)
+
+    monkeypatch.setattr(autoencoders, "key_of_vae", key_of_vae)
+    key = load_expert(path).metadata["vae"]
+    assert find_vae_of(path, key) == vaes / "b.safetensors"
+    (vaes / "b.safetensors").unlink()
+    with pytest.raises(
+        CheckpointError, match=r"a\.safetensors may be the VAE of latent\.safetensors, but Permission de"
+    ):
+        find_vae_of(path, key)

@@ -228,6 +228,22 @@ def test_info_says_what_a_file_is(hair, text, capsys):
         assert words in printed
 
 
+def test_info_shows_entries_that_it_does_not_know_without_doing_what_they_say(tmp_path, capsys):
+    condition = {"kind": "map", "map": "hair", "thresholds": [100, 200], "note": "\x1b[31m\nexpert 'other'"}
+    hair = write_expert(tmp_path / "hair.safetensors", condition)
+    assert main(["info", str(hair)]) == 0
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert len(printed.splitlines()) == 6
+
+
+def test_an_overridden_size_of_a_file_that_enlarges_nothing(tmp_path, capsys):
+    shape = {"num_classes": 3}
+    whole = write_expert(tmp_path / "a.safetensors", {"kind": "class", "low_res": None}, shape=shape)
+    assert main(["info", str(whole), "--image-size", "32"]) == 0
+    assert "3 × 32 × 32" in capsys.readouterr().out
+
+
 def test_info_writes_what_a_pipe_has_no_letters_for(hair, monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))

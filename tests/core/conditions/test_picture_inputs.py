@@ -62,6 +62,11 @@ def test_pictures_and_masks_of_different_numbers_are_refused():
         glide(inpaint=True).encode_inpaint(picture(SIZE, rows=2), box(8, rows=3))
 
 
+def test_what_is_no_picture_to_fill_in_is_refused():
+    with pytest.raises(ValueError, match="picture to fill in"):
+        glide(inpaint=True).encode_inpaint([[0.5]], box(8))
+
+
 def test_text_and_small_picture_stay():
     encoder = glide(inpaint=True, low_res=SMALL)
     assert encoder.driven_by == f"{glide().driven_by} and a small picture and a picture to fill in"

@@ -24,7 +24,7 @@ def test_other_classes_are_refused(index):
         classes().encode_class(index)
 
 
-@pytest.mark.parametrize("given", ["fox", ["fox"], 1.0, [0, 1.5]])
+@pytest.mark.parametrize("given", ["fox", ["fox"], 1.0, [0, 1.5], None])
 def test_names_and_fractions_are_no_indices(given):
     expected = re.escape(f"Expected the index of a class, or several, and got {given!r}; `find_class` finds")
     with pytest.raises(ValueError, match=expected):

@@ -8,7 +8,8 @@ import torch
 
 from mcdm_core import PREDICTIONS, Flow, Schedule, align_noise_level, prediction_named, space_timesteps
 from mcdm_core.diffusion.prediction import eps_from_x0, output_from_x0
-from mcdm_core.diffusion.schedule import per_row
+from mcdm_core.diffusion.respacing import timesteps_of_run
+from mcdm_core.diffusion.schedule import per_row, sigma_at_progress
 
 from ...support.published.reference_weights import PARITY
 
@@ -33,6 +34,19 @@ def test_spacings_as_numbers():
     assert space_timesteps(5) == space_timesteps("5") == [0, 250, 500, 749, 999]
     assert space_timesteps("1") == [0]
     assert space_timesteps([1, 1], 10) == space_timesteps(torch.tensor([1, 1]), 10) == [0, 5]
+
+
+@pytest.mark.parametrize("spacing", ["1", 1, "ddim1"])
+def test_a_run_of_one_step_begins_with_noise_alone(spacing):
+    assert timesteps_of_run(spacing, 10) == [9]
+    assert timesteps_of_run(2, 10) == space_timesteps(2, 10) == [0, 9]
+
+
+def test_levels_are_on_the_cpu_whatever_the_default_device():
+    with torch.device("meta"):
+        schedules = [Schedule.linear(), Schedule.cosine(), Schedule.from_betas([0.1, 0.2])]
+        levels = [sigma_at_progress(schedule, 0.5) for schedule in schedules]
+    assert levels[:2] == [sigma_at_progress(schedule, 0.5) for schedule in (Schedule.linear(), Schedule.cosine())]
 
 
 @pytest.mark.parametrize(("count", "instead"), [(999, '"999" without "ddim"'), (0, "1 to 1000"), (3000, "1 to 1000")])

@@ -52,6 +52,15 @@ def test_gray_of_16_bits_keeps_its_levels(suffix, dtype, tmp_path):
     torch.testing.assert_close(loaded[0, 0], torch.from_numpy(levels[0] / 65_535).float()[:, None].expand(4, 3))
 
 
+def test_gray_in_numbers_is_read_from_0_to_1(tmp_path):
+    values = np.array([[0.0, 0.25, 1.0]], dtype=np.float32)
+    Image.fromarray(values).save(tmp_path / "map.tif")
+    assert load_picture(tmp_path / "map.tif")[0, 0, :, 0].tolist() == values[0].tolist()
+    Image.fromarray(255 * values).save(tmp_path / "bytes.tif")
+    with pytest.raises(ValueError, match=r"bytes\.tif should be a picture.*its numbers should be 0 to 1"):
+        load_picture(tmp_path / "bytes.tif")
+
+
 def png(width=16, height=16, data=None):
     """The parts of a PNG file, and of them the file."""
     data = zlib.compress(bytes(height * (width + 1))) if data is None else data

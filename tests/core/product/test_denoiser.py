@@ -11,6 +11,7 @@ from mcdm_core import (
     PREDICTIONS,
     Condition,
     Expert,
+    Passes,
     ProductDenoiser,
     Schedule,
     Term,
@@ -165,6 +166,30 @@ def test_networks_may_be_in_half_precision_and_noise_may_not(schedule, dtype):
     assert sampled.isfinite().all()
     with pytest.raises(ValueError, match=rf"Expected noise in float32 or float64 and got {str(dtype)[6:]}; draw"):
         sample_product(terms, noise.to(dtype), "4")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_masks_that_sum_to_1_do_so_in_half_precision(dtype):
+    """Outside the guidance interval positive weights are divided by their sum, and no null is asked."""
+    expert = gaussian_expert(MEANS, VARIANCES)
+    masks = torch.rand(3, 2, 2, generator=torch.Generator().manual_seed(0))
+    terms = [Term(expert, label(0), label(1), weight=w, mask=mask) for w, mask in zip((1, 2, 3), masks, strict=True)]
+    unguided = ProductDenoiser(terms, settings=[Passes(start=0.2, end=0.8)])
+    alone = ProductDenoiser([Term(expert, label(0), None)])
+    x = torch.ones(1, 1, 2, 2, dtype=dtype)
+    torch.testing.assert_close(unguided(x, 9000.0), alone(x, 9000.0), rtol=torch.finfo(dtype).eps, atol=0)
+
+
+def test_a_denoiser_gives_gradients_after_it_ran_without():
+    expert = gaussian_expert(MEANS, VARIANCES)
+    denoiser = ProductDenoiser([Term(expert, label(0), label(1), weight=2.0, mask=torch.full((1, 1), 0.5))])
+    x = torch.ones(1, 1, 1, 1)
+    with torch.inference_mode():
+        plain = denoiser(x, 1.0)
+    guided = denoiser(x.requires_grad_(), 1.0)
+    guided.sum().backward()
+    assert torch.equal(guided, plain)
+    assert x.grad.isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,15 @@ def test_maps_sum_to_1_for_predictions_in_half_precision(rule, dtype):
         rule(c, u, [2.0, 0.0, 0.0], [third + 1e-4, third, third])
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_weights_can_be_learned(rule):
+    weight = torch.tensor(2.0, requires_grad=True)
+    c, u = ([x.detach() for x in predictions(2)] for _ in range(2))
+    (gradient,) = torch.autograd.grad(rule(c, u, [weight, 1.0], [0.5, 0.5]).sum(), weight)
+    null = u[0] if rule is own_null_epsilon else (u[0] + u[1]) / 2
+    torch.testing.assert_close(gradient, (c[0] - null).sum().to(gradient))
+
+
 def test_reliabilities_follow_the_masks():
     left = torch.tensor([1.0, 0.5, 0.0, 0.0])
     none = torch.zeros(4)
