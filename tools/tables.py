@@ -33,7 +33,7 @@ def tables(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS, help="gets a folder for each evaluation")
     parser.add_argument("--ray", metavar="HOST:PORT", help="draw on all machines of this Ray cluster")
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.out == RESULTS:
+    if rest and options.out.resolve() == RESULTS.resolve():
         parser.error(f"{' '.join(rest)} would change what studies/results/ shows; add --out with another folder")
     if options.ray:
         python = ensure_environment(".venv-tables-ray", ["requirements-train.txt", "requirements-hosts.txt"])

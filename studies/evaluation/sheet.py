@@ -16,6 +16,7 @@ from mcdm_core.system.formats import write_bytes
 
 from ..files import check_folder_name
 from .config import BATCH, EvaluationConfig, Setting, load_evaluation
+from .kinds import open_held_out
 from .run import check_experts
 from .sampling import draw_samples
 
@@ -74,7 +75,8 @@ def main(argv: Sequence[str]) -> int:
     config = load_evaluation(arguments.config)
     check_experts(config)
     settings = [setting_named(config, label) for label in arguments.setting]
-    drawn = min(config.data.count, math.ceil(arguments.count / BATCH) * BATCH)  # whole batches, as the evaluation draws
+    batches = math.ceil(arguments.count / BATCH)  # whole ones, as the evaluation draws
+    drawn = min(len(open_held_out(config.data)), batches * BATCH)
     samples = [
         draw_samples(setting, config.data, config.files, drawn, arguments.samples, arguments.workers)
         for setting in settings

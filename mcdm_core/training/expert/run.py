@@ -63,6 +63,8 @@ def _train(config: TrainingConfig, kind: DataKind, base: Path, cache: Path, run:
         config = replace(config, vae=space.key)  # so that no state is resumed with the latents of another VAE
     begin = None if run.resumed else _load_beginning(config, base, resume)
     own_tower = getattr(begin[0].encoder, "tower", None) if begin and begin[1] else None
+    if begin is not None:
+        _check_beginning(config, *begin)
     if space is None:
         prepared = kind.prepare(config, base, cache, own_tower)
     else:
@@ -100,6 +102,29 @@ def _load_beginning(config: TrainingConfig, base: Path, resume: str | None) -> t
         expert = _load_start(Path(resume))
         return expert, int(expert.metadata["card"].get("steps", 0))
     return (_load_start(base / config.start), 0) if config.start else None
+
+
+def _check_beginning(config: TrainingConfig, expert: Expert, steps: int) -> None:
+    """Refuse an expert that the configuration doesn't go on from.
+
+    Raises:
+        ValueError: Its latents are another VAE's; or it stays what it is, but for its weights or a LoRA on them, and
+            the configuration has another noise schedule or prediction, or no further step.
+    """
+    own = {"vae": config.vae}
+    if steps or config.adapter is not None:
+        own |= {"schedule": config.schedule, "prediction": config.prediction}
+    for name, value in own.items():
+        if (found := expert.metadata[name]) != value:
+            raise ValueError(
+                f"Expected the {name} of {expert.name}, {found}, and the configuration has {value}; set {name} to that "
+                "of the expert."
+            )
+    if steps and steps >= config.optimizer.steps:
+        raise ValueError(
+            f"{expert.name} has made {steps} steps, and [optimizer] asks for {config.optimizer.steps} in all; raise "
+            "steps."
+        )
 
 
 def _load_start(path: Path) -> Expert:

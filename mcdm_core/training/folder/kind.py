@@ -81,6 +81,12 @@ class FolderKind(DataKind):
     def prepare_pairs(self, config: DualEncoderConfig, base: Path) -> PreparedPairs:
         """Read pictures and captions; the vocabulary is that of the training captions."""
         training, held_out = read_pairs(base / config.path, config.image_size)
+        different = len({text for texts in training.captions for text in texts})
+        if len(training.captions) < 2 or different < 2:
+            raise ValueError(
+                f"Expected two pictures and captions that differ, or more, to learn what tells them apart and got "
+                f"{len(training.captions)} of {different} in {base / config.path}; add others."
+            )
         words = gather_vocabulary((text for texts in training.captions for text in texts), config.words)
         return PreparedPairs(training, held_out, TextTowerConfig(vocabulary=words, lexicon="plain"))
 

@@ -9,6 +9,7 @@ Files belong together by their stem. Pictures and what belongs to them are cut t
 """
 
 import hashlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,13 +24,15 @@ from ...conditions.reading.sketch import SketchSource, edges, read_sketch
 from ...pictures.files import Background, load_picture
 from ..data.sources import EmbeddingConditions, MapConditions, PictureSet
 
+log = logging.getLogger(__name__)
+
 IMAGES, CAPTIONS, SKETCH = "images", "captions", "sketch"
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"})
 _ASPECT_TOLERANCE = 0.02  # a picture shrunk to a few pixels may gain or lose half of one
 
 
 def list_files(folder: Path, suffixes: frozenset[str] = PICTURE_SUFFIXES) -> dict[str, Path]:
-    """Files of a folder by stem, sorted; other suffixes and hidden files are ignored.
+    """Files of a folder by stem, sorted; hidden files are left out, and those of other suffixes, which are named.
 
     Raises:
         ValueError: There is no such folder, no file in it, or two files have the same stem.
@@ -37,13 +40,18 @@ def list_files(folder: Path, suffixes: frozenset[str] = PICTURE_SUFFIXES) -> dic
     if not folder.is_dir():
         raise ValueError(f"Expected a folder {folder} and there is none; create it, or correct the path or the name.")
     files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
-            if path.stem in files:
-                raise ValueError(f"{files[path.stem]} and {path.name} share a name; rename or remove one of them.")
-            files[path.stem] = path
+    others = []
+    for path in sorted(each for each in folder.iterdir() if not each.name.startswith(".")):
+        if path.suffix.lower() not in suffixes:
+            others.append(path.name)
+            continue
+        if path.stem in files:
+            raise ValueError(f"{files[path.stem]} and {path.name} share a name; rename or remove one of them.")
+        files[path.stem] = path
     if not files:
         raise ValueError(f"Expected files ({', '.join(sorted(suffixes))}) in {folder} and found none; put some there.")
+    if others:
+        log.warning("%s: %d of other kinds are left out (%s).", folder, len(others), _listed(others))
     return files
 
 

@@ -116,6 +116,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
         self.optimizer = self.make_optimizer()
         self.step = 0
         self.losses: list[Sequence[float]] = []  # of the steps since the last row of the log
+        self._resumed = False
         self.earlier: list[str] = []
 
     @abstractmethod
@@ -167,6 +168,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
                 f"{self.state_path} is the state of a network other than the configuration describes; restore the "
                 "configuration, or add --overwrite instead of --resume to begin anew."
             ) from error
+        self._resumed = True
         log.info("Resuming %s at step %d", self.config.name, self.step)
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -241,7 +243,8 @@ class TrainingRun(ABC, Generic[Config, Network]):
     def run(self, save_every: int = 250) -> None:
         """Train to the configured number of steps, saving on the way and on interruption.
 
-        Rows of the logs later than the current step are dropped first.
+        Rows of the logs and pictures later than the current step are dropped first, and the state of a run that this
+        one replaces, which `--resume` would bring back if this one ended before it saved its own.
 
         Raises:
             KeyboardInterrupt: The run was interrupted; its state is saved.
@@ -252,6 +255,11 @@ class TrainingRun(ABC, Generic[Config, Network]):
         for rows in (self.log, self.report.log):
             if rows is not None:
                 rows.rewind(self.step)
+        for picture in self.folder.glob("samples_*.png"):
+            if picture.stem.removeprefix("samples_") > f"{self.step:06d}":
+                picture.unlink()
+        if not self._resumed:
+            self.state_path.unlink(missing_ok=True)
         with (
             deferred_interrupts() as interrupted,
             tqdm(total=steps, initial=self.step, desc=self.config.name, unit="step") as bar,

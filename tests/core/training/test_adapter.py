@@ -92,6 +92,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(base, tmp_path):
         ({"network": "map_channels = 1\n[adapter]\nalpha = 2"}, r"\[adapter\] .* unknown names"),
         ({"network": ADAPTER.replace("1\n", "1\nnum_heads = 8\ncontext_dim = 8\n", 1)}, "whose weights stay"),
         ({"data": DATA + '\nnamed = ["hair_color"]'}, "remove named"),
+        ({"top": TOP + '\nschedule = "linear"'}, "Expected the schedule of base, cosine, .* has linear"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(base, tmp_path, changes, message):

@@ -135,12 +135,18 @@ def test_rates_rise_to_the_optimizer_s_own_and_fall(steps):
         assert rates[-1] < 1e-5
 
 
+def caption_all_alike(folder):
+    for path in (folder / "captions").iterdir():
+        path.write_text("a photo of sks")
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
         (lambda folder: (folder / "captions" / "face_0.txt").unlink(), "1 of 6 have none"),
         (lambda folder: (folder / "captions" / "face_0.txt").write_text("\n"), "has no caption"),
         (lambda folder: (folder / "captions" / "face_0.txt").write_bytes(b"\xff\xfe\xfa"), "no UTF-8"),
+        (caption_all_alike, "captions that differ, or more, to learn what tells them apart and got 5 of 1"),
     ],
 )
 def test_pairs_that_cannot_be_used_are_refused(tmp_path, damage, sentence, capsys):

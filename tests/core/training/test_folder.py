@@ -84,6 +84,19 @@ def test_what_is_held_out_depends_on_names_alone():
     assert len(split_stems(stems[:2], 64)[1]) == 1
 
 
+def test_files_of_other_kinds_are_named(tmp_path, caplog):
+    write_folder(tmp_path, maps=("hair",))
+    for name in ("notes.txt", ".hidden"):
+        (tmp_path / "images" / name).touch()
+    draw(tmp_path / "images" / "face_9.jfif")
+    draw(tmp_path / "hair" / "face_9.gif")
+    training, held_out = read(tmp_path, ("hair",))
+    assert len(training) + len(held_out) == 7
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'images'}: 1 of other kinds are left out (notes.txt)."
+    ]
+
+
 def draw(path, mode="L", color=0, size=(24, 24)):
     Image.new(mode, size, color).save(path)
 

@@ -91,15 +91,42 @@ def test_a_run_goes_on_from_an_expert_file(config, tmp_path):
     assert earlier_stages(resumed.metadata["card"])[0] == earlier
     assert len(torch.load(tmp_path / "both" / "state.pt")["optimizer"]["state"]) > 0
 
-    # Nothing is left to do at 2 of 2 steps, so what comes out is what went in.
-    again = load_expert(train_expert(short, tmp_path / "again", str(begun)))
-    assert all(torch.equal(a, b) for a, b in zip(expert.network.parameters(), again.network.parameters(), strict=True))
-
 
 def test_an_expert_file_to_go_on_from_takes_the_place_of_the_start(config, tmp_path):
     begun = train_expert(config, tmp_path)
-    config.write_text('start = "nowhere.safetensors"\n' + config.read_text())
+    more = config.read_text().replace("steps = 6", "steps = 7")
+    config.write_text('start = "nowhere.safetensors"\n' + more)
     assert train_expert(config, tmp_path / "again", str(begun)).exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("", "both has made 6 steps, and .* asks for 6 in all; raise steps"),
+        ('schedule = "linear"\n', "Expected the schedule of both, cosine, and the configuration has linear; set sched"),
+        ('prediction = "eps"\n', "Expected the prediction of both, v, and the configuration has eps; set prediction"),
+    ],
+)
+def test_an_expert_file_that_the_configuration_does_not_go_on_from_is_refused(config, tmp_path, change, message):
+    begun = train_expert(config, tmp_path)
+    config.write_text(change + config.read_text())
+    with pytest.raises(ValueError, match=message):
+        train_expert(config, tmp_path / "again", str(begun))
+
+
+def test_a_run_that_is_replaced_does_not_come_back(config, tmp_path, monkeypatch):
+    train_expert(config, tmp_path)
+    folder = tmp_path / "both"
+    (folder / "samples_000006.png").touch()
+
+    def die(trainer):
+        raise MemoryError
+
+    monkeypatch.setattr(Trainer, "train_step", die)
+    with pytest.raises(MemoryError):
+        train_expert(config, tmp_path, overwrite=True)
+    assert not (folder / "state.pt").exists()
+    assert not (folder / "samples_000006.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from PIL import Image
 from studies.cli import main
 from studies.evaluation import jobs, sampling, sheet
 
-from ...support.evaluations import InProcess, write_evaluation, write_small_latent, write_small_vae
+from ...support.evaluations import InProcess, write_evaluation, write_small_latent, write_small_maps, write_small_vae
+from ...support.tiny_runs import write_folder
 
 
 @pytest.fixture
@@ -63,3 +64,14 @@ def test_an_unknown_setting_is_answered_with_those_that_are_there(evaluation, tm
     options = ["--setting", "untied", "--output", str(tmp_path / "sheet.jpg")]
     assert main(["evaluate", "sheet", str(evaluation), *options]) == 2
     assert "got 'untied'; there are 'united', 'stronger'" in capsys.readouterr().err
+
+
+def test_a_sheet_of_a_folder_has_its_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "ProcessPoolExecutor", InProcess)
+    write_folder(tmp_path / "own", maps=("hair",))
+    write_small_maps(tmp_path / "experts", "hair")
+    settings = {"united": 'terms = [{ expert = "hair", condition = "hair" }]'}
+    config = write_evaluation(tmp_path / "own.toml", 'kind = "folder"\npath = "own"', ("hair",), settings)
+    options = ["--setting", "united", "--samples", str(tmp_path / "samples"), "--output", str(tmp_path / "sheet.jpg")]
+    assert main(["evaluate", "sheet", str(config), *options]) == 0
+    assert sum(len(np.load(path)) for path in (tmp_path / "samples").glob("*.npy")) == 6
