@@ -79,7 +79,7 @@ class Passes(io.ComfyNode):
                 "skip negative, LoRA switch, alternate, take turns"
             ),
             description=(
-                "Up to a third faster: skips negatives that hardly change (Adaptive Guidance, 2023), limits guidance "
+                "A third fewer passes: skips negatives that hardly change (Adaptive Guidance, 2023), limits guidance "
                 "to the levels where it matters (Kynkäänniemi et al. 2024), or lets LoRAs alternate (LoRA Switch, "
                 "2024). Connect it between a chain and its guider, that of the paper's Eq. 10 or of Own-Negative "
                 "Guider. The log says what was saved."

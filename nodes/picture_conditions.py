@@ -15,15 +15,14 @@ from .widgets import ExpertEncoder, aliases, condition_outputs
 _OUTPUTS = {"positive": "The prompt with the picture", "negative": "The negative with the same picture"}
 
 
-def _condition_inputs(expert: str) -> list:
-    """Inputs for the condition and the null beside the picture."""
+def _condition_inputs(tooltip: str) -> list:
+    """Inputs for the condition, of which a tooltip tells, and for the null beside the picture."""
     return [
         io.Conditioning.Input(
             "condition",
             display_name="positive",
             optional=True,
-            tooltip=f"What else {expert} is told: its text or class, from Encode Text or Encode Class. Unconnected: "
-            "nothing; class experts need it.",
+            tooltip=tooltip,
         ),
         io.Conditioning.Input(
             "null",
@@ -56,7 +55,10 @@ class EncodeLowRes(io.ComfyNode):
                     tooltip="The picture to enlarge. It is brought to the size that the expert reads, mostly a quarter "
                     "of its own: 64 × 64 pixels for one of 256 × 256.",
                 ),
-                *_condition_inputs("the upsampler"),
+                *_condition_inputs(
+                    "What else the upsampler is told: its text or class, from Encode Text or Encode Class. "
+                    "Unconnected: nothing; class experts need it."
+                ),
             ],
             outputs=condition_outputs(_OUTPUTS),
             hidden=[io.Hidden.unique_id],
@@ -91,7 +93,9 @@ class EncodeInpaint(io.ComfyNode):
                 ExpertEncoder.Input("encoder", tooltip="Encoder of the inpainting expert, from Load Diffusion Expert."),
                 io.Image.Input("image", tooltip="The picture, of any size; its middle square is used."),
                 io.Mask.Input("mask", tooltip="White (1) where the picture is to be filled in; cut at a half."),
-                *_condition_inputs("the expert"),
+                *_condition_inputs(
+                    "The text that goes with it, from Encode Text or Encode Low Resolution. Unconnected: no text."
+                ),
             ],
             outputs=condition_outputs(_OUTPUTS),
             hidden=[io.Hidden.unique_id],

@@ -60,8 +60,8 @@ def scores_input() -> io.Boolean.Input:
         default=False,
         optional=True,
         tooltip="On: Choose Samples can rank the pictures by how well they match every prompt, without another pass. "
-        "Take a sampler that adds noise at every step, such as DDIM Sampler at η = 1; others may turn the order "
-        "around. The pictures stay the same, bit for bit.",
+        "Take a sampler that adds noise at every step, such as euler_ancestral, or DDIM Sampler with eta 1; others may "
+        "turn the order around. The pictures stay the same, bit for bit.",
     )
 
 

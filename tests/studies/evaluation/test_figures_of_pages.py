@@ -250,7 +250,8 @@ SENTENCES = {
         f"{without_leading('both maps at once')}) where training sets share colours",
         f"colours and mouth are all right in [{percent(measured('reliabilities256', CAPTION, 'all attributes', 200))}] "
         "of 200 other faces, and hair overlaps its map by IoU "
-        f"{thousandths(measured('reliabilities256', CAPTION, 'hair IoU', 200))}. At the nodes' defaults it is "
+        f"{thousandths(measured('reliabilities256', CAPTION, 'hair IoU', 200))}. With default reliabilities and ends "
+        "it is "
         f"{percent(measured('reliabilities256', 'equal reliabilities', 'all attributes', 200))}; on 300 further faces "
         f"these have {percent(measured('captions256', WITH_MAPS, 'all attributes', 300))}, the caption's model alone "
         f"{percent(measured('captions256', 'caption alone', 'all attributes', 300))}.",
