@@ -4,6 +4,7 @@ import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from ..expert.condition import Condition, cat
 from ..expert.expert import Expert
 from ..networks import text_tower
 from ..pictures.files import load_picture
+from ..product.methods.passes import Passes
 from ..product.terms.term import Term
 from ..system.shipped import expert_path
 from ..training.loop.run_folder import run_folder
@@ -155,8 +157,15 @@ def _card(recipe: Recipe) -> dict[str, object]:
         "start": Path(recipe.student).stem,
         "weight": recipe.config.weight,
         "data": f"a product of {len(recipe.experts)} experts ({recipe.rule}), {len(recipe.prompts)} prompts",
-        "experts": [
-            f"{Path(each.expert).stem}{f' with {Path(each.lora).stem}' if each.lora else ''}, weight {each.weight:g}"
-            for each in recipe.experts
-        ],
+        "experts": [*map(_said_of, recipe.experts)],
+        **({"passes": repr(recipe.passes)} if recipe.passes != Passes() else {}),
     }
+
+
+def _said_of(entry: ExpertEntry) -> str:
+    """The expert, its weight, and what else it has beyond the defaults."""
+    own = {each.name: getattr(entry, each.name) for each in fields(entry)} | {"mask": Path(entry.mask).name}
+    plain = ExpertEntry(entry.name, entry.expert, entry.lora, weight=entry.weight)
+    more = [f"{name} {value}" for name, value in own.items() if value != getattr(plain, name)]
+    lora = f" with {Path(entry.lora).stem}" if entry.lora else ""
+    return ", ".join([f"{Path(entry.expert).stem}{lora}", f"weight {entry.weight:g}", *more])

@@ -49,7 +49,7 @@ class ProductTeacher:
         """
         autocast = torch.autocast(prompts.device.type, torch.bfloat16, enabled=self.autocast)
         with quieted(_LOGGER, self._is_heard), torch.no_grad(), autocast:
-            denoiser = ProductDenoiser([_of(term, prompts) for term in self.terms], self.rule, self.settings)
+            denoiser = ProductDenoiser([told(term, prompts) for term in self.terms], self.rule, self.settings)
             with denoiser.running(sigmas):
                 within(denoiser, torch.arange(len(prompts)))
         self._is_heard = True
@@ -69,7 +69,7 @@ class ProductTeacher:
                 ones cannot be combined.
         """
         with quieted(_LOGGER, True):
-            first = [_of(term, torch.zeros(1, dtype=torch.int64)) for term in self.terms]
+            first = [told(term, torch.zeros(1, dtype=torch.int64)) for term in self.terms]
             denoiser = ProductDenoiser(first, self.rule, self.settings)
             denoiser.check_run(torch.empty(1, *shape), [highest(self.level), 0.0])
 
@@ -155,8 +155,8 @@ def _rows(term: Term) -> list[int]:
     return [*conditions, *([len(term.mask)] if term.mask is not None and term.mask.ndim > 2 else [])]
 
 
-def _of(term: Term, prompts: Tensor) -> Term:
-    """The term with the conditions of prompts."""
+def told(term: Term, prompts: Tensor) -> Term:
+    """The term with the conditions and masks of prompts, whose indices have shape (B,)."""
     condition, null, mask = term.condition, term.null, term.mask
     if mask is not None and mask.ndim > 2 and len(mask) > 1:
         mask = mask[prompts.to(mask.device)]

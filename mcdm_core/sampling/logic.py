@@ -7,7 +7,6 @@ References:
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -32,8 +31,6 @@ class LogicSampler(StepwiseSampler):
         area: How much each value counts in densities, 0…1, broadcasts to the sample.
         densities: The experts' densities on the paths of a run, from its beginning on.
     """
-
-    keeps_state: ClassVar[bool] = True
 
     logic: Logic = HARMONIC
     area: Tensor | None = None

@@ -49,12 +49,9 @@ class StepwiseSampler(ABC):
     """A `Sampler` that is given by one step. Its fields are its options: `sample_ddim(…, eta=1.0)`, or `DDIM(eta=1.0)`.
 
     Attributes:
-        keeps_state: Whether it keeps something from step to step; then every run has a copy of it, which `begin`
-            prepares.
         may_rise: Whether it can step from a noise level to a higher one.
     """
 
-    keeps_state: ClassVar[bool] = False
     may_rise: ClassVar[bool] = False
 
     @torch.no_grad()
@@ -77,7 +74,7 @@ class StepwiseSampler(ABC):
         self._check_options(options)
         levels = levels_of(sigmas)
         self._check_levels(levels)
-        sampler = replace(self, **options) if options or self.keeps_state else self
+        sampler = replace(self, **options)  # a copy for this run, which may keep something from step to step
         x = sampler.begin(x)
         for number, (sigma, sigma_next) in enumerate(pairwise(levels)):
             x = sampler.step(denoiser, x, Step(number, sigma, sigma_next, generator, callback))

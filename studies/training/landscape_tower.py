@@ -27,14 +27,18 @@ _VERSION = 1
 _SEED = 8_000_000
 
 
-def landscape_tower(cache: Path) -> TextTower:
-    """The text tower of landscape captions: trained within a minute or two, or read from `cache`."""
-    tower = TextTower(landscape_tower_config())
+def landscape_tower(cache: Path, given: TextTower | None = None) -> TextTower:
+    """The text tower of landscape captions: trained within a minute or two, or read from `cache`.
+
+    One that is given, an expert's own, is kept there, so that a run that began with it goes on with it.
+    """
+    tower = given or TextTower(landscape_tower_config())
     path = cache / f"landscape_tower{_VERSION}.safetensors"
-    if path.exists():
+    if given is None and path.exists():
         tower.load_state_dict(load_file(path))
     else:
-        train_tower(tower)
+        if given is None:
+            train_tower(tower)
         make_folder(cache)
         write_tensors(path, tower.state_dict(), {})
     return tower.eval().requires_grad_(False)

@@ -31,7 +31,7 @@ class LandscapeKind(DrawnKind):
     def conditioning(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Conditioning:
         """Their captions, where text is among the modalities, by the given tower or the landscapes' own."""
         if "text" in config.data.modalities:
-            tower = tower or landscape_tower(cache)
+            tower = landscape_tower(cache, tower)
             check_embedding(config, tower.config.dim)
         else:
             tower = None

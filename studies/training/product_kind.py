@@ -1,7 +1,7 @@
 """What a product draws as pictures to train on, by which a LoRA of core's way is compared with a distilled one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mcdm_core.checkpoints import load_expert
 from mcdm_core.distil.command import product_of
+from mcdm_core.distil.product import told
 from mcdm_core.distil.recipe import RULES, load_recipe
 from mcdm_core.distil.run import fingerprint_of
 from mcdm_core.networks.text_tower import TextTower
@@ -111,7 +112,7 @@ class DrawingProduct:
         """The pictures of prompts (B,), each from the noise of its seed: (B, 3, H, W), −1…1."""
         shape = self.student.sample_shape
         noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-        terms = [_told(term, prompts) for term in self.terms]
+        terms = [told(term, prompts) for term in self.terms]
         samples = sample_product(terms, noise, _STEPS, rule=self.rule, settings=(self._passes,))
         return self.student.decode(samples)
 
@@ -150,9 +151,3 @@ class ProductPictures:
             rows = prompts[first : first + _AT_ONCE]
             pictures = self.product.draw(rows, range(self.seed + first, self.seed + first + len(rows)))
             yield as_bytes(pictures).permute(0, 2, 3, 1).numpy()
-
-
-def _told(term: Term, prompts: Tensor) -> Term:
-    """The term with the conditions of these prompts."""
-    condition, null = (value and value.take(prompts) for value in (term.condition, term.null))
-    return replace(term, condition=condition, null=null)

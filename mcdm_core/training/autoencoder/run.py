@@ -210,6 +210,7 @@ def train_autoencoder(
         images = torch.cat([*_in_memory(pictures.training.parts, cache).values()])
         held_out = _in_memory(pictures.held_out.parts, cache)
         trainer = AutoencoderTrainer(config, Crops(images, config.objective.crop), held_out, run.path, kind)
+        trainer.content = pictures.content
         if run.resumed:
             trainer.resume()
         elif config.start:

@@ -35,11 +35,13 @@ class Prepared(Generic[Data]):
         training: Batches that the network is trained on, or the pictures of which a VAE makes latents.
         held_out: Such ones that it is not trained on.
         text_tower: Text tower of the captions that the network is trained on.
+        content: A hash of the pictures and maps, where the configuration doesn't determine them.
     """
 
     training: Data
     held_out: Data
     text_tower: TextTower | None = None
+    content: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from ...checkpoints import load_expert, save_expert
 from ...checkpoints.lora import save_lora
 from ...checkpoints.metadata import ExpertMetadata
+from ...conditions.key import fingerprint
 from ...expert.expert import Expert
 from ...networks.text_tower import TextTower
 from ..config import TrainingConfig, load_config
@@ -72,6 +73,8 @@ def _train(config: TrainingConfig, kind: DataKind, base: Path, cache: Path, run:
     decode = None if space is None else space.decode
     trainer_of = Trainer if config.adapter is None else AdapterTrainer
     trainer = trainer_of(config, prepared.training, prepared.held_out, run.path, decode)
+    tower = {} if prepared.text_tower is None else prepared.text_tower.state_dict()
+    trainer.content = fingerprint({"pictures": prepared.content}, tower)
     if run.resumed:
         trainer.resume()
     elif begin is not None:
@@ -147,7 +150,7 @@ def _prepare_latents(
         space.source(pictures.parts.values(), cache, pictures.conditions)
         for pictures in (prepared.training, prepared.held_out)
     )
-    return Prepared(training, held_out, prepared.text_tower)
+    return Prepared(training, held_out, prepared.text_tower, prepared.content)
 
 
 def condition_spec(modalities: tuple[str, ...], text_tower: TextTower | None, classes: tuple[str, ...]) -> dict:

@@ -49,7 +49,7 @@ class FolderKind(DataKind):
             towers and towers.embed,
             data.embedding_noise,
         )
-        return Prepared(training, held_out, towers and towers.text)
+        return Prepared(training, held_out, towers and towers.text, content_of(training, held_out))
 
     def check_pictures(self, data: DataConfig) -> None:
         """Refuse a section without a path, or with sets of drawn pictures; conditions are ignored."""
@@ -61,7 +61,7 @@ class FolderKind(DataKind):
     def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> Prepared[PicturesToEncode]:
         """Read the pictures without conditions; held-out ones are taken out of the folder."""
         training, beside = read_folder(base / data.path, (), size, held_out)
-        return Prepared(_to_encode(training), _to_encode(beside))
+        return Prepared(_to_encode(training), _to_encode(beside), content=content_of(training, beside))
 
     def check_latents(self, config: TrainingConfig) -> None:
         """Refuse what `check` refuses."""
@@ -72,7 +72,7 @@ class FolderKind(DataKind):
     ) -> Prepared[PicturesToEncode]:
         """Read the pictures and their maps, which keep the size of the pictures and are folded."""
         read = self.prepare(config, base, cache, tower)
-        return Prepared(_to_encode(read.training), _to_encode(read.held_out), read.text_tower)
+        return Prepared(_to_encode(read.training), _to_encode(read.held_out), read.text_tower, read.content)
 
     def describe(self, data: DataConfig, count: int) -> str:
         """The number of pictures and the name of the folder."""
@@ -117,6 +117,17 @@ class FolderPictures:
         """The pictures in chunks (n, H, W, 3)."""
         for first in range(0, len(self), _CHUNK):
             yield self.images[first : first + _CHUNK]
+
+
+def content_of(*parts: PictureSet) -> str:
+    """A hash of pictures and their maps, which changes whenever one of them does, or its part."""
+    digest = hashlib.sha256()
+    for part in parts:
+        maps = part.conditions.maps.values() if isinstance(part.conditions, MapConditions) else ()
+        for values in (part.images, *maps):
+            digest.update(f"{tuple(values.shape)}".encode())
+            digest.update(values.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def _to_encode(pictures: PictureSet) -> PicturesToEncode:

@@ -94,6 +94,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
         grows: Whether a state may go on with more steps or pictures than before; `earlier` then belongs into the card.
         state_path: File of the state, with everything needed to resume after an interruption.
         earlier: What the run had before it went on with more, or from another file; an entry for each time.
+        content: A hash of what it learns from that the configuration doesn't determine: pictures and captions' tower.
     """
 
     grows: ClassVar[bool] = False
@@ -116,6 +117,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
         self.optimizer = self.make_optimizer()
         self.step = 0
         self.losses: list[Sequence[float]] = []  # of the steps since the last row of the log
+        self.content = ""
         self._resumed = False
         self.earlier: list[str] = []
 
@@ -149,6 +151,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
             "step": self.step,
             "losses": [list(losses) for losses in self.losses],
             "earlier": self.earlier,
+            "content": self.content,
             "config": json.dumps(decisive_values(self.config)),
         }
 
@@ -161,6 +164,12 @@ class TrainingRun(ABC, Generic[Config, Network]):
         state = self._read_state()
         self.earlier = state["earlier"]
         self._check_same(json.loads(state["config"]), state["step"])
+        if state["content"] != self.content:
+            raise ValueError(
+                f"{self.state_path} is the state of a run on other pictures, or captions of another encoder; put these "
+                "back, or add --overwrite instead of --resume to begin anew (--resume FILE goes on from an expert's "
+                "weights)."
+            )
         try:
             self.restore(state)
         except (RuntimeError, ValueError) as error:
@@ -187,7 +196,8 @@ class TrainingRun(ABC, Generic[Config, Network]):
     def _read_state(self) -> dict[str, Any]:
         try:
             state: dict[str, Any] = torch.load(self.state_path, map_location="cpu", weights_only=True)
-            missing = {"network", "average", "optimizer", "step", "losses", "config", "earlier"} - state.keys()
+            needed = {"network", "average", "optimizer", "step", "losses", "config", "earlier", "content"}
+            missing = needed - state.keys()
         except (RuntimeError, EOFError, AttributeError, pickle.UnpicklingError, ValueError) as error:
             if is_out_of_memory(error):
                 raise

@@ -128,7 +128,7 @@ def test_a_configuration_becomes_a_lora(here, caplog):
         "start": "text",
         "weight": 1.0,
         "data": "a product of 2 experts (product), 2 prompts",
-        "experts": ["text, weight 2", "text with ground, weight 1"],
+        "experts": ["text, weight 2", "text with ground, weight 1, strength 0.5, mask left.png"],
     }
 
 

@@ -75,6 +75,8 @@ def test_an_expert_of_one_s_own_text(encoder, tmp_path):
     train(tmp_path / "encoder.toml", tmp_path / "runs", overwrite=True)
     with pytest.raises(ValueError, match="dual encoder that text was trained with and got another"):
         train_expert(longer, tmp_path / "others", str(begun))
+    with pytest.raises(ValueError, match="is the state of a run on other pictures, or captions of another encoder"):
+        train_expert(config, tmp_path / "runs", "state")
 
     wrong = write_config(tmp_path / "wrong.toml", network="pooled_dim = 64", **options)
     with pytest.raises(ValueError, match="set pooled_dim = 128"):

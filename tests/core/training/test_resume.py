@@ -7,10 +7,12 @@ import torch
 from safetensors.torch import load_file
 
 from mcdm_core import load_expert
+from mcdm_core.conditions.key import fingerprint
 from mcdm_core.system.failures import ForeseenError
 from mcdm_core.training.config import load_config
 from mcdm_core.training.expert.run import train_expert
 from mcdm_core.training.expert.trainer import Trainer
+from mcdm_core.training.folder.kind import content_of
 from mcdm_core.training.folder.reading import read_folder
 from mcdm_core.training.loop.going_on import earlier_stages
 from mcdm_core.training.loop.run_folder import run_folder
@@ -39,7 +41,9 @@ def state(config, tmp_path):
 def make_trainer(config_path, folder, interrupt_at=0, number=signal.SIGINT):
     config = load_config(config_path)
     source, held_out = read_folder(config_path.parent / "pictures", config.data.modalities, config.image_size, 1)
-    return Trainer(config, Interrupting(source, interrupt_at, number), held_out, folder)
+    trainer = Trainer(config, Interrupting(source, interrupt_at, number), held_out, folder)
+    trainer.content = fingerprint({"pictures": content_of(source, held_out)}, {})
+    return trainer
 
 
 def resumed(config_path, folder, interrupt_at=0):
@@ -112,6 +116,24 @@ def test_an_expert_file_that_the_configuration_does_not_go_on_from_is_refused(co
     config.write_text(change + config.read_text())
     with pytest.raises(ValueError, match=message):
         train_expert(config, tmp_path / "again", str(begun))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: write_folder(folder, count=7),
+        lambda folder: (folder / "hair" / "face_0.png").write_bytes((folder / "hair" / "face_5.png").read_bytes()),
+    ],
+    ids=["another picture", "another map"],
+)
+def test_a_state_does_not_go_on_with_other_pictures(config, tmp_path, change):
+    """Those held out of them may be among those it was trained on."""
+    train_expert(config, tmp_path)
+    longer = config.read_text().replace("steps = 6", "steps = 7")
+    config.write_text(longer)
+    change(tmp_path / "pictures")
+    with pytest.raises(ValueError, match=r"state\.pt is the state of a run on other pictures, or captions of another"):
+        train_expert(config, tmp_path, "state")
 
 
 def test_a_run_that_is_replaced_does_not_come_back(config, tmp_path, monkeypatch):

@@ -93,6 +93,12 @@ def test_an_expert_of_landscapes_carries_the_tower_that_read_its_captions(tmp_pa
     assert isinstance(tower, TextTower)
     stored = sorted(path.name for path in cache.iterdir() if path.name.startswith("landscape_tower"))
     assert stored == ["landscape_tower1.safetensors"]
+
+    torch.manual_seed(5)
+    own = TextTower(landscape_tower.landscape_tower_config())  # of an expert that a run begins with
+    again = [landscape_tower.landscape_tower(cache, given).encode(["red sky"]) for given in (own, None)]
+    assert torch.equal(*again)
+    assert not torch.equal(again[0], tower.encode(["red sky"]))
     config = load_config(tmp_path / "landscapes.toml")
     pictures = LandscapeKind().prepare(config, tmp_path, cache, tower).training
     x0, condition = pictures.batch("text", 5, np.random.default_rng(0))
