@@ -266,7 +266,8 @@ class TrainingRun(ABC, Generic[Config, Network]):
             if rows is not None:
                 rows.rewind(self.step)
         for picture in self.folder.glob("samples_*.png"):
-            if picture.stem.removeprefix("samples_") > f"{self.step:06d}":
+            number = picture.stem.removeprefix("samples_")
+            if number.isdecimal() and int(number) > self.step:
                 picture.unlink()
         if not self._resumed:
             self.state_path.unlink(missing_ok=True)

@@ -139,7 +139,8 @@ def test_a_state_does_not_go_on_with_other_pictures(config, tmp_path, change):
 def test_a_run_that_is_replaced_does_not_come_back(config, tmp_path, monkeypatch):
     train_expert(config, tmp_path)
     folder = tmp_path / "both"
-    (folder / "samples_000006.png").touch()
+    for name in ("000006", "of_mine"):
+        (folder / f"samples_{name}.png").touch()
 
     def die(trainer):
         raise MemoryError
@@ -148,7 +149,7 @@ def test_a_run_that_is_replaced_does_not_come_back(config, tmp_path, monkeypatch
     with pytest.raises(MemoryError):
         train_expert(config, tmp_path, overwrite=True)
     assert not (folder / "state.pt").exists()
-    assert not (folder / "samples_000006.png").exists()
+    assert [path.name for path in folder.glob("samples_*")] == ["samples_of_mine.png"]
 
 
 @pytest.mark.parametrize(
