@@ -56,8 +56,8 @@ class Passes(Setting):
         super().__post_init__()
         self._check_numbers("threshold", "refresh", "switch")
         for name, steps in (("refresh", self.refresh), ("switch", self.switch)):
-            if steps != int(steps):
-                raise ValueError(f"Expected a whole number of steps as {name} and got {steps}; set {int(steps)}, say.")
+            if not float(steps).is_integer():
+                raise ValueError(f"Expected a whole number of steps as {name} and got {steps}; set 1, say.")
         if not -1 <= self.threshold <= 1:
             raise ValueError(
                 f"Expected a threshold of a cosine, −1 to 1, and got {self.threshold}; set one, such as 0.99, or 1 for "

@@ -289,6 +289,7 @@ def test_a_null_that_no_condition_of_its_own_is_beside_is_always_asked():
         ({"switch": -1}, "turns of 0 to 100 steps"),
         ({"switch": 101}, "turns of 0 to 100 steps"),
         ({"switch": 1.5}, r"whole number of steps as switch and got 1\.5; set 1, say"),
+        ({"refresh": math.inf}, "whole number of steps as refresh and got inf"),
         ({"refresh": "3"}, "Expected a number as refresh for the guidance interval and got '3'"),
         ({"start": 0.6, "end": 0.4}, "start below end for the guidance interval and got 0.6 and 0.4"),
         ({"end": math.nan}, "start and end between 0 and 1 for the guidance interval"),
