@@ -111,5 +111,4 @@ def _named(dtype: torch.dtype) -> str:
 
 def in_halves(network: nn.Module) -> bool:
     """Whether a whole network is in half precision; networks of mixed precision cast between dtypes themselves."""
-    dtypes = {parameter.dtype for parameter in network.parameters()}
-    return len(dtypes) == 1 and dtypes <= {torch.float16, torch.bfloat16}
+    return {parameter.dtype for parameter in network.parameters()} in ({torch.float16}, {torch.bfloat16})

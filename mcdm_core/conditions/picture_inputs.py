@@ -62,17 +62,21 @@ class PictureInputs(Encoder):
 
 def _picture(image: Tensor, size: int, what: str) -> Tensor:
     """A picture of the expert's size in −1…1, shape (B, 3, size, size)."""
-    values = fit(read_image(image, what), size, what)
-    return values.expand(-1, 3, -1, -1) * 2 - 1
+    return _fitted(read_image(image, what), size, what)
+
+
+def _fitted(values: Tensor, size: int, what: str) -> Tensor:
+    """What `read_image` made of a picture, as `_picture`."""
+    return fit(values, size, what).expand(-1, 3, -1, -1) * 2 - 1
 
 
 def _known_part(image: Tensor, mask: Tensor, size: int) -> Tensor:
     """The picture, 0 where the mask hides it, and a channel that is 1 where it does not, shape (B, 4, size, size)."""
     what = "picture to fill in"
-    hidden, sides = read_image(mask, "mask").mean(1, keepdim=True), read_image(image, what).shape[2:]
-    if hidden.shape[2:] != sides:  # a mask lies over the whole of its picture, whatever its own size
-        hidden = F.interpolate(hidden, sides, mode="bilinear", align_corners=False)
-    picture = Condition(maps=_picture(image, size, what))
+    hidden, values = read_image(mask, "mask").mean(1, keepdim=True), read_image(image, what)
+    if hidden.shape[2:] != values.shape[2:]:  # a mask lies over the whole of its picture, whatever its own size
+        hidden = F.interpolate(hidden, values.shape[2:], mode="bilinear", align_corners=False)
+    picture = Condition(maps=_fitted(values, size, what))
     pair = expand_together(picture, Condition(maps=(fit(hidden, size, "mask") < 0.5).to(hidden)))
     shown, known = (part.tensors()["maps"] for part in pair)
     if known.all():
