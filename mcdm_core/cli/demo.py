@@ -5,7 +5,6 @@ each expert makes of its own, and what all make of them together.
 """
 
 import argparse
-import dataclasses
 import functools
 import logging
 from collections.abc import Sequence
@@ -23,13 +22,12 @@ from .values import seed
 logger = logging.getLogger(__name__)
 
 CAPTIONS = (
-    "a laughing man with red hair on a white background",
-    "an angry tan woman with purple hair on a green background",
-    "a surprised dark-skinned person with blonde hair, blue background",
-    "a smiling pale girl with red hair on a purple background",
+    "a laughing face with red hair on a white background",
+    "an angry tan face with purple hair on a green background",
+    "a surprised dark-skinned face with blonde hair, blue background",
+    "a smiling pale face with red hair on a purple background",
 )
 WEIGHTS = {"hair": 2.0, "skin": 2.0, "text": 5.0}
-MAPS_END = 0.9  # of the run: the caption's expert finishes mouths alone
 COLUMNS = (
     "hair map",
     "skin map",
@@ -68,9 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         Term(experts[name], conditions[name], conditions[name].null(), weight=weight, reliability=weight)
         for name, weight in WEIGHTS.items()
     ]
-    united = [term if term.expert.name == "text" else dataclasses.replace(term, end=MAPS_END) for term in terms]
     samples = []
-    for title, chosen in [*((f"{term.expert.name} alone", [term]) for term in terms), ("united", united)]:
+    for title, chosen in [*((f"{term.expert.name} alone", [term]) for term in terms), ("united", terms)]:
         with progress_bar(title, sampling.evaluations) as callback:
             samples.append(sampling.sample(chosen, options.seed, len(CAPTIONS), callback))
     columns = [

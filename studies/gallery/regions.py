@@ -19,8 +19,9 @@ from .runs import Cell, Run, at_most, drawn_grid
 STEPS = 25
 SEEDS = (0, 1, 2)
 TILE = 192
-LEFT, RIGHT = "a person with blonde hair, purple background", "a person with blue hair, white background"
-WEIGHT = 6.0  # of a caption on its side: more than on a whole face, as the other half of the face contradicts it
+LEFT, RIGHT = "a face with blonde hair, purple background", "a face with blue hair, white background"
+WEIGHT = 12.0  # of a caption on its side: more than on a whole face, as the other half of the face contradicts it
+RELIABILITY = 6.0  # more than the maps', which would else supply most of the common negative
 SOFT = 0.25  # share of the width in which one side turns into the other
 FRAME = (128, 128, 128)
 COLUMNS = ("", "two maps,\nalone", "left caption,\nalone", "right caption,\nalone", "all at once,\nwith masks")
@@ -45,7 +46,7 @@ def region_terms(experts: Mapping[str, Expert], face: int) -> list[Term]:
     terms = [map_term(experts[name], face, WEIGHTS[name]) for name in ("hair", "skin")]
     for caption, mask in ((LEFT, 1 - right), (RIGHT, right)):
         condition = text.encoder.encode_text([caption])
-        terms.append(Term(text, condition, condition.null(), weight=WEIGHT, mask=mask))
+        terms.append(Term(text, condition, condition.null(), weight=WEIGHT, reliability=RELIABILITY, mask=mask))
     return terms
 
 

@@ -162,7 +162,7 @@ def test_sides_have_masks_and_what_is_alone_has_none(faces):
         maps, left, right, united = runs
         assert [(run.seed, run.steps, run.eta) for run in runs] == [(seed, 4, 1.0)] * 4
         assert [term.mask for run in (maps, left, right) for term in run.terms] == [None] * 4
-        assert [term.weight for term in united.terms] == [2.0, 2.0, 6.0, 6.0]
+        assert [term.weight for term in united.terms] == [2.0, 2.0, 12.0, 12.0]
         assert [term.mask is None for term in united.terms] == [True, True, False, False]
         assert torch.equal(united.terms[2].mask + united.terms[3].mask, torch.ones(32, 32))
         alone = [*maps.terms, *left.terms, *right.terms]
@@ -182,7 +182,7 @@ def test_masks_are_shown_as_they_are_with_a_line_around_them(faces):
 def test_each_side_is_nearer_to_what_its_caption_draws_alone(faces):
     """At the upper corners, where the background is."""
     _, left, right, united = (
-        np.asarray(run.picture(), float) for run in runs_of(regions.region_rows(faces, (0,), steps=10))[-1]
+        np.asarray(run.picture(), float) for run in runs_of(regions.region_rows(faces, (1,), regions.STEPS))[-1]
     )
     for corner, own, other in ((np.s_[:24, :24], left, right), (np.s_[:24, -24:], right, left)):
         assert np.abs(united[corner] - own[corner]).mean() < np.abs(united[corner] - other[corner]).mean()
