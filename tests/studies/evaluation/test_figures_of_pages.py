@@ -126,6 +126,10 @@ def of_one_prompt(row: str) -> str:
     return f"{100 * measured('logic256', row, 'one face', 100):.0f}"
 
 
+def of_captions(row: str, measure: str = "all attributes") -> float:
+    return measured("captions256", row, measure, 300)
+
+
 def of_spaces(row: str, measure: str) -> str:
     return thousandths(measured("spaces256", row, measure, 100))
 
@@ -211,11 +215,10 @@ def fitting(product: str) -> str:
     return next(card for card in ("6 GiB", "8 GiB", "12 GiB") if cell(BENCHMARKS, product, card) == "fits")
 
 
-CAPTION, SCENES = "reliabilities as weights, maps to .9", "landscape to .6"
+CAPTION, SCENES = "reliabilities as weights", "landscape to .6"
 FOUR, UNITED = "hair, skin, sketch and caption", "(b) two experts, product, w = 2"
 ENDS = [f"united, w = 3, reliability {reliability}" for reliability in (0, 0.5, 1)]
 ONE = "(a) one network,"
-WITH_MAPS = "maps and another face's caption"
 HALF = [f"united, w = 1, reliability {reliability}" for reliability in (0.5, 0)]
 UNEQUAL = "w = 1, a = 1 and 0"
 AT_ONE = "(b) two experts, product, w = 1"
@@ -248,13 +251,10 @@ SENTENCES = {
         f"less than one network given both ({obeyed(f'{ONE} product, w = 1')}, "
         f"{obeyed(f'{ONE} both maps at once, w = 1')}), or ties ({without_leading('product')}, "
         f"{without_leading('both maps at once')}) where training sets share colours",
-        f"colours and mouth are all right in [{percent(measured('reliabilities256', CAPTION, 'all attributes', 200))}] "
-        "of 200 other faces, and hair overlaps its map by IoU "
-        f"{thousandths(measured('reliabilities256', CAPTION, 'hair IoU', 200))}. With default reliabilities and ends "
-        "it is "
-        f"{percent(measured('reliabilities256', 'equal reliabilities', 'all attributes', 200))}; on 300 further faces "
-        f"these have {percent(measured('captions256', WITH_MAPS, 'all attributes', 300))}, the caption's model alone "
-        f"{percent(measured('captions256', 'caption alone', 'all attributes', 300))}.",
+        f"colours and mouth are all right in [{percent(of_captions(CAPTION))}] of 300 faces, and hair overlaps its map "
+        f"by IoU {thousandths(of_captions(CAPTION, 'hair IoU'))}; with default reliabilities and ends in "
+        f"{percent(of_captions('equal reliabilities'))}, by the caption's model alone in "
+        f"{percent(of_captions('caption alone'))}.",
     ],
     "latent-spaces": [
         f"their mean IoU is {of_spaces('two spaces', 'mIoU')}, beside {of_spaces('one space', 'mIoU')} by experts of "
@@ -356,11 +356,9 @@ SENTENCES = {
                 for row in ("hair", "hair and skin", "hair, skin and caption")
             )
         ),
-        f"{share_of('reliabilities256', CAPTION, 'all attributes', 200)}, is of a hair map, a skin map",
-        f"it is {share_of('reliabilities256', 'equal reliabilities', 'all attributes', 200)} (n = 200). On 300 further "
-        f"faces the defaults have {share_of('captions256', WITH_MAPS, 'all attributes', 300)}, and captions alone, "
-        "at weight 4, "
-        f"{share_of('captions256', 'caption alone', 'all attributes', 300)}.",
+        f"{share_of('captions256', CAPTION, 'all attributes', 300)}, is of a hair map, a skin map",
+        f"it is {share_of('captions256', 'equal reliabilities', 'all attributes', 300)}; captions alone, at weight 4, "
+        f"have {share_of('captions256', 'caption alone', 'all attributes', 300)} (n = 300 each).",
         f"Animal right in {share_of('scene_windows256', SCENES, 'animal', 200)}, all of the landscape in "
         f"{share_of('scene_windows256', SCENES, 'all of the landscape', 200)}, both in "
         f"{percent(measured('scene_windows256', SCENES, 'all with the animal', 200))}.",
