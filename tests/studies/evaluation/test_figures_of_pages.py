@@ -157,7 +157,7 @@ def of_table(row: str, measure: str = "Fréchet distance", of: str = "table1") -
 
 
 def of_four(measure: str) -> str:
-    return bracketed("modalities256", FOUR, measure, 200)
+    return bracketed("modalities256", FOUR, measure, 100)
 
 
 def of_two(faces: str, measure: str) -> str:
@@ -252,7 +252,7 @@ SENTENCES = {
         f"{obeyed(f'{ONE} both maps at once, w = 1')}), or ties ({without_leading('product')}, "
         f"{without_leading('both maps at once')}) where training sets share colours",
         f"colours and mouth are all right in [{percent(of_captions(CAPTION))}] of 300 faces, and hair overlaps its map "
-        f"by IoU {thousandths(of_captions(CAPTION, 'hair IoU'))}; with default reliabilities and ends in "
+        f"by IoU {thousandths(of_captions(CAPTION, 'hair IoU'))}; with default reliabilities in "
         f"{percent(of_captions('equal reliabilities'))}, by the caption's model alone in "
         f"{percent(of_captions('caption alone'))}.",
     ],
@@ -352,7 +352,7 @@ SENTENCES = {
         f"{paired('reliability', *HALF, 'skin IoU')}",
         "hair alone {}, of hair and skin {}, with the caption {}.".format(
             *(
-                thousandths(measured("modalities256", row, "hair IoU", 200))
+                thousandths(measured("modalities256", row, "hair IoU", 100))
                 for row in ("hair", "hair and skin", "hair, skin and caption")
             )
         ),
@@ -364,7 +364,7 @@ SENTENCES = {
         f"{percent(measured('scene_windows256', SCENES, 'all with the animal', 200))}.",
         f"31 show a whole animal, by eye ({percent(31 / 48)} {interval_of(31 / 48, 48)})",
         f"Hair IoU {of_four('hair IoU')}, skin IoU {of_four('skin IoU')}, edges F1 {of_four('edge F1')}, all "
-        f"attributes in {share_of('modalities256', FOUR, 'all attributes', 200)}.",
+        f"attributes in {share_of('modalities256', FOUR, 'all attributes', 100)}.",
         "animal right in " + ", ".join(share_of("scene_reliability256", row, "animal", 40) for row in ENDS) + "; "
         "the landscape's parts " + ", ".join(bracketed("scene_reliability256", row, "landscape", 40) for row in ENDS),
         "mIoU "
@@ -377,7 +377,7 @@ SENTENCES = {
 }
 SETTINGS = {
     "README": {
-        *("0", "0.5", "0.57", "1", "3", "3.5", "4", "4.5", "7", "8"),  # weights, reliabilities, windows, noise
+        *("0", "0.5", "0.57", "1", "3", "3.5", "4.5", "7", "8"),  # weights, reliabilities, windows, noise
         "1024",  # pixels
         *("2023", "3.10", "0.33.0", "4.0"),  # years, versions, a licence's
     },
