@@ -215,7 +215,7 @@ def fitting(product: str) -> str:
     return next(card for card in ("6 GiB", "8 GiB", "12 GiB") if cell(BENCHMARKS, product, card) == "fits")
 
 
-CAPTION, SCENES = "reliabilities as weights", "landscape to .6"
+CAPTION, SCENES, DECODED = "reliabilities as weights", "landscape to .6", "their decoded encodings"
 FOUR, UNITED = "hair, skin, sketch and caption", "(b) two experts, product, w = 2"
 ENDS = [f"united, w = 3, reliability {reliability}" for reliability in (0, 0.5, 1)]
 ONE = "(a) one network,"
@@ -231,7 +231,7 @@ SENTENCES = {
         f"each told its own colour, both right in {percent(all_right('own nulls: Composite'))}; loaded twice, told "
         "both, "
         f"{percent(all_right(ONE_NETWORK))} (no LoRA {percent(all_right('no LoRA'))})",
-        "15 pairs of colours, 300 faces",
+        "300 faces, 10 steps",
         f"there [{percent(measured('product_lora', DISTILLED, 'all right', 300))}], both eyes "
         f"{percent(measured('product_lora', DISTILLED, 'both eyes', 300))}, here "
         f"{percent(measured('product_lora', 'the product', 'both eyes', 300))}",
@@ -242,19 +242,20 @@ SENTENCES = {
             *(percent(measured("lora_by_pictures", BY_PICTURES, of, 300)) for of in ("all right", "both eyes"))
         ),
         f"one checkpoint with two LoRAs fits on {fitting(SDXL_LORAS)}, two checkpoints on {fitting(SDXLS)}; on 8 GiB "
-        f"up to {moved_dynamically()} cross to the card at every step",
-        f"than either alone (mean IoU {of_table(AT_ONE, 'mIoU').partition(' [')[0]} together, "
+        f"up to {moved_dynamically()} are re-sent every step",
+        f"than either alone (mean IoU {of_table(AT_ONE, 'mIoU').partition(' [')[0]} by both at weights 1, "
         f"{of_table('(b) hair expert alone, w = 2', 'mIoU').partition(' [')[0]} and "
-        f"{of_table('(b) skin expert alone, w = 2', 'mIoU').partition(' [')[0]} alone)",
-        f"both maps at once {of_table(f'{ONE} both maps at once, w = 1')}, one network's product, as in its Table 1, "
-        f"{of_table(f'{ONE} product, w = 1')}; two networks' {distance('(b) two experts, product, w = 1')}.",
-        f"less than one network given both ({obeyed(f'{ONE} product, w = 1')}, "
-        f"{obeyed(f'{ONE} both maps at once, w = 1')}), or ties ({without_leading('product')}, "
+        f"{of_table('(b) skin expert alone, w = 2', 'mIoU').partition(' [')[0]} alone at 2)",
+        f"one network given both maps {of_table(f'{ONE} both maps at once, w = 1')}, its product "
+        f"{of_table(f'{ONE} product, w = 1')} (Table 1's comparison); two networks' "
+        f"{distance('(b) two experts, product, w = 1')}.",
+        f"less than one network given both ({obeyed(f'{ONE} product, w = 1')} against "
+        f"{obeyed(f'{ONE} both maps at once, w = 1')}), or ties ({without_leading('product')} against "
         f"{without_leading('both maps at once')}) where training sets share colours",
-        f"colours and mouth are all right in [{percent(of_captions(CAPTION))}] of 300 faces, and hair overlaps its map "
-        f"by IoU {thousandths(of_captions(CAPTION, 'hair IoU'))}; with default reliabilities in "
-        f"{percent(of_captions('equal reliabilities'))}, by the caption's model alone in "
-        f"{percent(of_captions('caption alone'))}.",
+        f"colours and mouth are all right in [{percent(of_captions(CAPTION))}] of 300 faces, of decoded drawings in "
+        f"{percent(of_captions(DECODED))}, by the caption's model alone in {percent(of_captions('caption alone'))}; "
+        f"hair overlaps its map by IoU {thousandths(of_captions(CAPTION, 'hair IoU'))} (drawings "
+        f"{thousandths(of_captions(DECODED, 'hair IoU'))}).",
     ],
     "latent-spaces": [
         f"their mean IoU is {of_spaces('two spaces', 'mIoU')}, beside {of_spaces('one space', 'mIoU')} by experts of "
@@ -358,7 +359,8 @@ SENTENCES = {
         ),
         f"{share_of('captions256', CAPTION, 'all attributes', 300)}, is of a hair map, a skin map",
         f"it is {share_of('captions256', 'equal reliabilities', 'all attributes', 300)}; captions alone, at weight 4, "
-        f"have {share_of('captions256', 'caption alone', 'all attributes', 300)} (n = 300 each).",
+        f"have {share_of('captions256', 'caption alone', 'all attributes', 300)}, decoded drawings "
+        f"{share_of('captions256', DECODED, 'all attributes', 300)} (n = 300 each).",
         f"Animal right in {share_of('scene_windows256', SCENES, 'animal', 200)}, all of the landscape in "
         f"{share_of('scene_windows256', SCENES, 'all of the landscape', 200)}, both in "
         f"{percent(measured('scene_windows256', SCENES, 'all with the animal', 200))}.",
@@ -379,7 +381,7 @@ SETTINGS = {
     "README": {
         *("0", "0.5", "0.57", "1", "3", "3.5", "4.5", "7", "8"),  # weights, reliabilities, windows, noise
         "1024",  # pixels
-        *("2023", "3.10", "0.33.0", "4.0"),  # years, versions, a licence's
+        *("10", "2022", "2023", "3.10", "0.33.0", "4.0"),  # an equation, years, versions, a licence's
     },
     "nodes": {"1", "10", "0.33.0", "2026"},  # eta, an equation, versions and their years
     "templates": {
