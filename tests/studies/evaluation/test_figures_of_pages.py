@@ -215,7 +215,7 @@ def fitting(product: str) -> str:
     return next(card for card in ("6 GiB", "8 GiB", "12 GiB") if cell(BENCHMARKS, product, card) == "fits")
 
 
-CAPTION, SCENES, DECODED = "reliabilities as weights", "landscape to .6", "their decoded encodings"
+CAPTION, SCENES, DECODED = "reliabilities as weights", "landscape to .4", "their decoded encodings"
 FOUR, UNITED = "hair, skin, sketch and caption", "(b) two experts, product, w = 2"
 ENDS = [f"united, w = 3, reliability {reliability}" for reliability in (0, 0.5, 1)]
 ONE = "(a) one network,"
