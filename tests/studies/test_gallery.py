@@ -82,7 +82,7 @@ def test_all_pictures_are_written_where_no_name_is_given(tmp_path):
 def test_a_cell_is_what_the_command_line_draws_from_its_seed(faces, tmp_path):
     term = replace(regions.region_terms(faces, 0)[2], mask=None)
     file = tmp_path / "face.png"
-    asked = ["--expert", "text", "--text", regions.LEFT, "--weight", "6", "--steps", "2", "--eta", "1"]
+    asked = ["--expert", "text", "--text", regions.LEFT, "--weight", str(regions.WEIGHT), "--steps", "2", "--eta", "1"]
     assert core(["sample", *asked, "--seed", "5", "--device", "cpu", "--output", str(file)]) == 0
     assert np.array_equal(np.asarray(Run([term], seed=5, steps=2).picture()), np.asarray(Image.open(file)))
 
