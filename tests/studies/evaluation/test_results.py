@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from studies.evaluation.config import load_evaluation
+from studies.evaluation.run import FRECHET
 from studies.evaluation.telling_apart import TELLING_APART
 
 from ...support.tiny_runs import csv_rows
 
 ROOT = Path(__file__).resolve().parents[3]
 RESULTS = ROOT / "studies" / "results"
-OF_ALL_PICTURES = ("Fréchet distance", TELLING_APART)  # no picture has one of its own
+OF_ALL_PICTURES = (FRECHET, TELLING_APART)  # no picture has one of its own
 EVALUATED = sorted(path.parent for path in RESULTS.glob("*/table.md"))
 
 
