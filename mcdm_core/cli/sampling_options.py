@@ -132,10 +132,10 @@ def _add_passes(group: argparse._ArgumentGroup) -> None:
         "--threshold",
         type=float,
         default=Passes.threshold,
-        help="skip a negative that is this alike to its prompt, by their cosine (1)",
+        help="with --refresh: skip a negative that is this alike to its prompt, by their cosine (1)",
     )
     group.add_argument(
-        "--refresh", type=int, default=Passes.refresh, metavar="N", help="everything is asked again every N steps (1)"
+        "--refresh", type=int, default=Passes.refresh, metavar="N", help="with --threshold: everything is asked again every N steps (1)"
     )
     group.add_argument(
         "--switch",
@@ -150,10 +150,15 @@ def sampling_options_of(options: argparse.Namespace) -> SamplingOptions:
     """Read the options of `add_sampling_options`.
 
     Raises:
-        ValueError: If `--eta` is outside 0…1 or given to another sampler than DDIM, or as `SamplingOptions.check` and
-            the settings beyond the paper.
+        ValueError: If one of `--threshold` and `--refresh` lacks the other, if `--eta` is outside 0…1 or given to
+            another sampler than DDIM, or as `SamplingOptions.check` and the settings beyond the paper.
         ForeseenError: As `SamplingOptions.check`.
     """
+    if (options.threshold < 1) != (options.refresh > 1):
+        raise ValueError(
+            f"--threshold {options.threshold:g} with --refresh {options.refresh} skips no negative; give both, such as "
+            "--threshold 0.99 --refresh 3, or neither."
+        )
     sampler = SAMPLERS[options.sampler]
     if options.eta is not None:
         if sampler is not sample_ddim:

@@ -185,6 +185,7 @@ def test_several_pictures_make_a_grid(count, rows, columns, hair, hair_map, tmp_
         (["--expert", "{hair}", "--with-text"], "describe a map"),
         (["--expert", "{hair}"], "Hair needs a prompt"),
         (["--expert", "{hair}", "--map", "{map}", "--threshold", "2"], "threshold of a cosine"),
+        (["--expert", "{hair}", "--map", "{map}", "--threshold", "0.9"], "skips no negative; give both"),
         (["--expert", "{hair}", "--map", "{map}", "--interval", "0.5", "0.1"], "start below end for the guidance"),
         (["--expert", "{hair}", "--map", "{map}", "--weight", "-1", "--interval", "0", "0.5"], "of positive weight"),
         (["--expert", "{hair}", "--map", "{map}", "--steps", "many"], "many"),
