@@ -135,7 +135,11 @@ def _add_passes(group: argparse._ArgumentGroup) -> None:
         help="with --refresh: skip a negative that is this alike to its prompt, by their cosine (1)",
     )
     group.add_argument(
-        "--refresh", type=int, default=Passes.refresh, metavar="N", help="with --threshold: everything is asked again every N steps (1)"
+        "--refresh",
+        type=int,
+        default=Passes.refresh,
+        metavar="N",
+        help="with --threshold: everything is asked again every N steps (1)",
     )
     group.add_argument(
         "--switch",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion.respacing import Spacing, timesteps_of_run
-from ..diffusion.schedule import NoiseSchedule, Schedule
+from ..diffusion.schedule import Flow, NoiseSchedule
 from ..expert.expert import Expert
 from ..product.denoisers.denoiser import ProductDenoiser
 from ..product.denoisers.joint_denoiser import JointDenoiser, several_spaces
@@ -21,24 +21,36 @@ from ..product.terms.term import Term
 from .ddim import sample_ddim
 from .types import Callback, Sampler
 
+_FIRST_OF_FLOW = 0.999  # σ is infinite at s = 1
+
 
 def sigmas_for(schedule: NoiseSchedule, spacing: Spacing) -> list[float]:
     """Descending noise levels at spaced timesteps of a schedule, then 0.
 
+    Those of a flow, whose timesteps are continuous, are even in s = σ/(1 + σ), from 0.999 on.
+
     Args:
-        schedule: One of discrete timesteps, as every expert but a flow has.
-        spacing: See `timesteps_of_run`.
+        schedule: The reference's.
+        spacing: See `timesteps_of_run`; for a flow a number of steps.
 
     Raises:
-        ValueError: If the schedule has no timesteps to space.
+        ValueError: If the spacing cannot be read, or has more timesteps than there are.
     """
-    if not isinstance(schedule, Schedule):
-        raise ValueError(
-            f"Expected a schedule of discrete timesteps and got a {type(schedule).__name__}; "
-            "make another expert the first term, or choose the noise levels yourself and call a sampler with them."
-        )
+    if isinstance(schedule, Flow):
+        steps = _steps_of_flow(spacing)
+        shares = [_FIRST_OF_FLOW * (1 - step / steps) for step in range(steps)]
+        return [*(s / (1 - s) for s in shares), 0.0]
     timesteps = timesteps_of_run(spacing, len(schedule))
     return [*reversed(schedule.log_sigmas[timesteps].exp().tolist()), 0.0]
+
+
+def _steps_of_flow(spacing: Spacing) -> int:
+    text = str(spacing)
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(
+            f'Expected a number of steps, since the first expert is a flow, and got {spacing!r}; use "20", say.'
+        )
+    return int(text)
 
 
 def sample_product(

@@ -220,6 +220,16 @@ def test_a_whole_run_takes_any_sampler(name):
     assert (sigmas[0], sigmas[-1]) == (expert.schedule.sigma_max, 0)
 
 
+@pytest.mark.parametrize("other", [Flow(), Schedule.linear()], ids=["two flows", "flow and linear"])
+def test_a_whole_run_of_a_flow_carries_noise_to_its_data(other):
+    first, second = (gaussian_expert([0.3], [0.25], schedule, "v") for schedule in (Flow(), other))
+    terms = [Term(expert, label(0), weight=0.5) for expert in (first, second)]
+    noise = samples(-1.5, 0.0, 1.0)
+    found = sample_product(terms, noise, 400)
+    assert torch.allclose(found, 0.3 + 0.5 * noise, atol=5e-3)  # x0 = μ + √s·n, the ODE's map
+    assert sigmas_for(Flow(), 4) == pytest.approx([999, 0.74925 / 0.25075, 0.4995 / 0.5005, 0.24975 / 0.75025, 0])
+
+
 @pytest.mark.parametrize(
     ("sampler", "options"), [(sample_ddim, {"eta": 0.5}), (sample_ddpm, {"variance": forward_variance})]
 )
@@ -240,8 +250,8 @@ def test_refusals():
         sample_product([Term(expert, label(0))], samples(1.0), "3", sampler=sample_ddpm_learned)
     with pytest.raises(ValueError, match="learned variance, and got a function"):
         sample_ddpm_learned(lambda x, sigma: x, samples(1.0), [1.0, 0.0])
-    with pytest.raises(ValueError, match="discrete timesteps and got a Flow"):
-        sigmas_for(Flow(), "20")
+    with pytest.raises(ValueError, match="number of steps, since the first expert is a flow, and got '10,10'"):
+        sigmas_for(Flow(), "10,10")
     with pytest.raises(ValueError, match="active expert at every noise level"):
         sample_product([Term(expert, label(0), end=0.5)], samples(1.0), "10")
     assert expert.network.batches == [1]  # the missing variance shows only in an answer, all else before

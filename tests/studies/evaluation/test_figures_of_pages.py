@@ -222,7 +222,7 @@ ONE = "(a) one network,"
 HALF = [f"united, w = 1, reliability {reliability}" for reliability in (0.5, 0)]
 UNEQUAL = "w = 1, a = 1 and 0"
 AT_ONE = "(b) two experts, product, w = 1"
-AVERAGED, ONE_NETWORK = "(b) two experts, averaged", "both LoRAs in one network"
+ONE_NETWORK = "both LoRAs in one network"
 SDXLS, SDXL_LORAS = "two checkpoints of SDXL, 1024²", "two LoRAs on one checkpoint of SDXL, 1024²"
 DISTILLED = "the product's LoRA"
 BY_PICTURES = "a LoRA by the product's pictures"
@@ -235,25 +235,27 @@ SENTENCES = {
         f"there [{percent(measured('product_lora', DISTILLED, 'all right', 300))}], both eyes "
         f"{percent(measured('product_lora', DISTILLED, 'both eyes', 300))}, here "
         f"{percent(measured('product_lora', 'the product', 'both eyes', 300))}",
-        "loaded twice {}, here {}".format(*of_new("all right")[1:3]),
+        "[two that don't bleed]: loaded twice {}, here {}".format(*of_new("all right")[1:3]),
         f"both right in {one_after_other('hair', 'all right').partition(' [')[0]} or "
         f"{one_after_other('background', 'all right').partition(' [')[0]}, by which goes first",
-        "there {}, both eyes {}".format(
+        "on as many pictures of the mix {}, both eyes {}".format(
             *(percent(measured("lora_by_pictures", BY_PICTURES, of, 300)) for of in ("all right", "both eyes"))
         ),
         f"one checkpoint with two LoRAs fits on {fitting(SDXL_LORAS)}, two checkpoints on {fitting(SDXLS)}; on 8 GiB "
-        f"up to {moved_dynamically()} are re-sent every step",
+        f"they run, slower: up to {moved_dynamically()} are re-sent every step",
         f"than either alone (mean IoU {of_table(AT_ONE, 'mIoU').partition(' [')[0]} by both at weights 1, "
         f"{of_table('(b) hair expert alone, w = 2', 'mIoU').partition(' [')[0]} and "
         f"{of_table('(b) skin expert alone, w = 2', 'mIoU').partition(' [')[0]} alone at 2)",
-        f"one network given both maps {of_table(f'{ONE} both maps at once, w = 1')}, its product "
-        f"{of_table(f'{ONE} product, w = 1')} (Table 1's comparison); two networks' "
+        f"one network given both maps {of_table(f'{ONE} both maps at once, w = 1')}, the same "
+        f"network's product {of_table(f'{ONE} product, w = 1')} (Table 1); two networks' "
         f"{distance('(b) two experts, product, w = 1')}.",
         f"less than one network given both ({obeyed(f'{ONE} product, w = 1')} against "
-        f"{obeyed(f'{ONE} both maps at once, w = 1')}), or ties ({without_leading('product')} against "
+        f"{obeyed(f'{ONE} both maps at once, w = 1')}, or {obeyed(f'{ONE} both maps at once, w = 2')} at the same sum "
+        f"of weights), or ties ({without_leading('product')} against "
         f"{without_leading('both maps at once')}) where training sets share colours",
-        f"colours and mouth are all right in [{percent(of_captions(CAPTION))}] of 300 faces, of decoded drawings in "
-        f"{percent(of_captions(DECODED))}, by the caption's model alone in {percent(of_captions('caption alone'))}; "
+        f"[{percent(of_captions(CAPTION))}] of 300 faces have all colours and the mouth right (decoded drawings "
+        f"{percent(of_captions(DECODED))}; the caption's model alone, without maps, "
+        f"{percent(of_captions('caption alone'))}); "
         f"hair overlaps its map by IoU {thousandths(of_captions(CAPTION, 'hair IoU'))} (drawings "
         f"{thousandths(of_captions(DECODED, 'hair IoU'))}).",
     ],
@@ -324,11 +326,12 @@ SENTENCES = {
         f"{of_table('(b) two experts, product, w = 1')} for the product of two networks",
         f"mIoU {of_table(f'{ONE} product, w = 1', 'mIoU')} and {of_table(f'{ONE} both maps at once, w = 1', 'mIoU')}, "
         f"face by face {paired('table1', f'{ONE} product, w = 1', f'{ONE} both maps at once, w = 1')}; "
-        f"{of_table(f'{ONE} both maps at once, w = 2', 'mIoU')} for both maps at weight 2.",
+        f"{of_table(f'{ONE} both maps at once, w = 2', 'mIoU')} for both maps at weight 2, the product's sum of "
+        f"weights, face by face {paired('table1', f'{ONE} product, w = 1', f'{ONE} both maps at once, w = 2')}.",
         f"(hair {thousandths(measured('table1', '(b) hair expert alone, w = 2', 'hair IoU', 300))}, united "
         f"{thousandths(measured('table1', UNITED, 'hair IoU', 300))})",
         f"Without leading colours: {bracketed('causes', 'uniform colours, product', 'mIoU', 300)} and "
-        f"{bracketed('causes', 'uniform colours, both maps at once', 'mIoU', 300)} (n = 300).",
+        f"{bracketed('causes', 'uniform colours, both maps at once', 'mIoU', 300)}, all at weight 1 (n = 300).",
         f"Distance {of_table(f'{ONE} product, w = 1', of='table2')} and "
         f"{of_table(f'{ONE} both maps at once, w = 1', of='table2')}; "
         f"mIoU {of_table(f'{ONE} product, w = 1', 'mIoU', 'table2')} and "
@@ -343,13 +346,13 @@ SENTENCES = {
         f"fine-tuning, {of_table(AT_ONE, 'hair IoU')} by two united experts of the same sum of weights (1 "
         "each, n = 1000); mIoU of "
         f"the GAN {of_table('GAN (SPADE), both maps at once', 'mIoU')}.",
-        f"At weights 2 + 2 against 2: distance {of_table(UNITED)} united (their plain average "
-        f"{of_table(AVERAGED)}, at mIoU {of_table(AVERAGED, 'mIoU')}), {of_table('(b) hair expert alone, w = 2')} and "
+        f"At weights 2 + 2 against 2: distance {of_table(UNITED)} united, "
+        f"{of_table('(b) hair expert alone, w = 2')} and "
         f"{of_table('(b) skin expert alone, w = 2')} alone; mIoU {of_table(UNITED, 'mIoU')}, "
         f"{of_table('(b) hair expert alone, w = 2', 'mIoU')} and {of_table('(b) skin expert alone, w = 2', 'mIoU')}.",
         "At 1 + 1 against 2 of the hair's model, face by face: mIoU "
         f"{paired('table1', AT_ONE, '(b) hair expert alone, w = 2')}",
-        f"maps trade hair, {paired('reliability', *HALF, 'hair IoU')}, for skin, "
+        f"two maps at weights of 1 trade hair, {paired('reliability', *HALF, 'hair IoU')}, for skin, "
         f"{paired('reliability', *HALF, 'skin IoU')}",
         "hair alone {}, of hair and skin {}, with the caption {}.".format(
             *(
@@ -369,8 +372,6 @@ SENTENCES = {
         f"attributes in {share_of('modalities256', FOUR, 'all attributes', 100)}.",
         "animal right in " + ", ".join(share_of("scene_reliability256", row, "animal", 40) for row in ENDS) + "; "
         "the landscape's parts " + ", ".join(bracketed("scene_reliability256", row, "landscape", 40) for row in ENDS),
-        "mIoU "
-        + ", ".join(bracketed("reliability", f"united, w = 1, reliability {a}", "mIoU", 40) for a in (0, 0.5, 1)),
         f"hair IoU {of_two('two faces', 'hair IoU')}, skin IoU {of_two('two faces', 'skin IoU')}; of one face "
         f"{of_two('one face', 'hair IoU')} and {of_two('one face', 'skin IoU')}.",
         "with the hair map in the first half alone, skin has "
