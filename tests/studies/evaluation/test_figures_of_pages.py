@@ -222,7 +222,7 @@ ONE = "(a) one network,"
 HALF = [f"united, w = 1, reliability {reliability}" for reliability in (0.5, 0)]
 UNEQUAL = "w = 1, a = 1 and 0"
 AT_ONE = "(b) two experts, product, w = 1"
-ONE_NETWORK = "both LoRAs in one network"
+AVERAGED, ONE_NETWORK = "(b) two experts, averaged", "both LoRAs in one network"
 SDXLS, SDXL_LORAS = "two checkpoints of SDXL, 1024²", "two LoRAs on one checkpoint of SDXL, 1024²"
 DISTILLED = "the product's LoRA"
 BY_PICTURES = "a LoRA by the product's pictures"
@@ -238,24 +238,24 @@ SENTENCES = {
         "[two that don't bleed]: loaded twice {}, here {}".format(*of_new("all right")[1:3]),
         f"both right in {one_after_other('hair', 'all right').partition(' [')[0]} or "
         f"{one_after_other('background', 'all right').partition(' [')[0]}, by which goes first",
-        "on as many pictures of the mix {}, both eyes {}".format(
+        "on its pictures {}, both eyes {}".format(
             *(percent(measured("lora_by_pictures", BY_PICTURES, of, 300)) for of in ("all right", "both eyes"))
         ),
-        f"one checkpoint with two LoRAs fits on {fitting(SDXL_LORAS)}, two checkpoints on {fitting(SDXLS)}; on 8 GiB "
-        f"they run, slower: up to {moved_dynamically()} are re-sent every step",
+        f"one checkpoint with two LoRAs fits on {fitting(SDXL_LORAS)}, two checkpoints on {fitting(SDXLS)}; two on 8 "
+        f"GiB are slower: up to {moved_dynamically()} are re-sent every step",
         f"than either alone (mean IoU {of_table(AT_ONE, 'mIoU').partition(' [')[0]} by both at weights 1, "
         f"{of_table('(b) hair expert alone, w = 2', 'mIoU').partition(' [')[0]} and "
         f"{of_table('(b) skin expert alone, w = 2', 'mIoU').partition(' [')[0]} alone at 2)",
-        f"one network given both maps {of_table(f'{ONE} both maps at once, w = 1')}, the same "
-        f"network's product {of_table(f'{ONE} product, w = 1')} (Table 1); two networks' "
+        f"one network given both maps {of_table(f'{ONE} both maps at once, w = 1')} "
+        f"({distance(f'{ONE} both maps at once, w = 2')} at the same sum of weights), its product "
+        f"{of_table(f'{ONE} product, w = 1')}; two networks' "
         f"{distance('(b) two experts, product, w = 1')}.",
         f"less than one network given both ({obeyed(f'{ONE} product, w = 1')} against "
         f"{obeyed(f'{ONE} both maps at once, w = 1')}, or {obeyed(f'{ONE} both maps at once, w = 2')} at the same sum "
         f"of weights), or ties ({without_leading('product')} against "
         f"{without_leading('both maps at once')}) where training sets share colours",
-        f"[{percent(of_captions(CAPTION))}] of 300 faces have all colours and the mouth right (decoded drawings "
-        f"{percent(of_captions(DECODED))}; the caption's model alone, without maps, "
-        f"{percent(of_captions('caption alone'))}); "
+        f"[{percent(of_captions(CAPTION))}] of 300 faces show all its colours and its mouth (by the caption's model "
+        f"alone {percent(of_captions('caption alone'))}); "
         f"hair overlaps its map by IoU {thousandths(of_captions(CAPTION, 'hair IoU'))} (drawings "
         f"{thousandths(of_captions(DECODED, 'hair IoU'))}).",
     ],
@@ -328,6 +328,7 @@ SENTENCES = {
         f"face by face {paired('table1', f'{ONE} product, w = 1', f'{ONE} both maps at once, w = 1')}; "
         f"{of_table(f'{ONE} both maps at once, w = 2', 'mIoU')} for both maps at weight 2, the product's sum of "
         f"weights, face by face {paired('table1', f'{ONE} product, w = 1', f'{ONE} both maps at once, w = 2')}.",
+        f"Averaging the two: distance {of_table(AVERAGED)}, mIoU {of_table(AVERAGED, 'mIoU')}.",
         f"(hair {thousandths(measured('table1', '(b) hair expert alone, w = 2', 'hair IoU', 300))}, united "
         f"{thousandths(measured('table1', UNITED, 'hair IoU', 300))})",
         f"Without leading colours: {bracketed('causes', 'uniform colours, product', 'mIoU', 300)} and "
@@ -352,9 +353,9 @@ SENTENCES = {
         f"{of_table('(b) hair expert alone, w = 2', 'mIoU')} and {of_table('(b) skin expert alone, w = 2', 'mIoU')}.",
         "At 1 + 1 against 2 of the hair's model, face by face: mIoU "
         f"{paired('table1', AT_ONE, '(b) hair expert alone, w = 2')}",
-        f"two maps at weights of 1 trade hair, {paired('reliability', *HALF, 'hair IoU')}, for skin, "
-        f"{paired('reliability', *HALF, 'skin IoU')}",
-        "hair alone {}, of hair and skin {}, with the caption {}.".format(
+        f"from 0 to ½ changes hair by {paired('reliability', *HALF, 'hair IoU')} and skin by "
+        f"{paired('reliability', *HALF, 'skin IoU')}.",
+        "Hair alone {}, hair and skin {}, with the caption {}.".format(
             *(
                 thousandths(measured("modalities256", row, "hair IoU", 100))
                 for row in ("hair", "hair and skin", "hair, skin and caption")
