@@ -16,7 +16,7 @@ from .methods import Choice
 
 BATCH = 20  # pictures per file of samples
 RULES = ("product", "own-null", "gan")
-VARIED = ("weight", "reliability", "steps", "eta")
+VARIED = ("weight", "reliability", "steps")
 NOTHING = "nothing"  # condition that is the null
 NOT = "not "  # prefix of a map's name in a mask that is the map's inverse
 METHODS: dict[str, type] = {"passes": Passes, "choose": Choice, "logic": Logic}
@@ -101,7 +101,7 @@ class Setting:
         count: Number of pictures, from the first on; 0 is all.
         passes: Passes that the run may skip, see `Passes`.
         vary: Setting to vary: "weight" of all experts whose weight is not 0, "reliability" of the first (the others
-            share the rest), "steps" or "eta"; empty for a single row.
+            share the rest), or "steps"; empty for a single row.
         values: Values of the varied setting, a row each.
         value: The value of this row.
         choose: Sample several candidates per picture, and keep the best.
@@ -147,8 +147,8 @@ class Setting:
         return [self._at(value) for value in sorted(set(self.values))] if self.vary else [self]
 
     def _at(self, value: float) -> "Setting":
-        if self.vary in ("steps", "eta"):
-            changes: dict[str, Any] = {self.vary: int(value) if self.vary == "steps" else value}
+        if self.vary == "steps":
+            changes: dict[str, Any] = {"steps": int(value)}
         elif self.vary == "weight":
             weights = [math.copysign(1.0, term.weight) * value if term.weight else 0.0 for term in self.terms]
             pairs = zip(self.terms, weights, strict=True)

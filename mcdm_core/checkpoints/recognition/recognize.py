@@ -39,18 +39,19 @@ def recognize(shapes: Shapes, file: str, overrides: Overrides | None = None) -> 
     overrides = overrides or Overrides()
     layout = read_layout(shapes)
     if layout is None or not _is_whole(layout, shapes):
-        known = _fits_mostly(shapes)
+        nearest = _nearest(shapes)
+        known = nearest is not None and _fits_mostly(shapes, nearest)
         advice = (
             "damaged or changed, so download it again" if known else "of a layout unknown here, so choose an expert"
         )
-        raise CheckpointError(f"{file} {_nearest_difference(shapes)}; it is {advice}.")
+        raise CheckpointError(f"{file} {_difference(shapes, nearest)}; it is {advice}.")
     for published in PUBLISHED:
         if published.layout.told_by_tensors() == layout.told_by_tensors():
             return overrides.apply(_describe(published.layout, published.name, published.schedule, published.card))
     untold = _untold(layout, overrides)
     if untold:
         raise CheckpointError(
-            f"{file} {_nearest_difference(shapes)}; if it is a network of its own, say its {' and its '.join(untold)}, "
+            f"{file} {_difference(shapes, _nearest(shapes))}; if it is a network of its own, say its {' and its '.join(untold)}, "
             "which tensors don't tell, as options of `python -m mcdm_core convert`."
         )
     return overrides.apply(_describe(layout, file.rsplit(".", 1)[0], str(overrides.schedule), {}))
@@ -92,18 +93,16 @@ def _is_whole(layout: Layout, shapes: Shapes) -> bool:
         return False
 
 
-def _nearest_difference(shapes: Shapes) -> str:
+def _difference(shapes: Shapes, nearest: PublishedFile | None) -> str:
     """How the tensors differ from those of the most similar published file."""
-    nearest = _nearest(shapes)
     if nearest is None:
         return "is a checkpoint, but does not describe an expert, nor are its tensors those of a published one"
     return str(difference(_shapes(nearest.layout), shapes, f"{nearest.name}'s"))
 
 
-def _fits_mostly(shapes: Shapes) -> bool:
-    """Whether most tensors are those of a published file, so that it must be a damaged or changed one."""
-    nearest = _nearest(shapes)
-    expected = {} if nearest is None else _shapes(nearest.layout)
+def _fits_mostly(shapes: Shapes, published: PublishedFile) -> bool:
+    """Whether most tensors are those of the published file, so that it must be a damaged or changed one."""
+    expected = _shapes(published.layout)
     return 2 * sum(expected.get(name) == shape for name, shape in shapes.items()) > len(shapes)
 
 

@@ -108,7 +108,6 @@ def test_a_setting_may_name_a_method(load):
         ("choose = { off = 3 }", r"choose of 'united' in .* has unknown names \['off'\]"),
         ("choose = { of = 1 }", "at least 2 samples to choose from and got 1"),
         ("logic = {}", "'united' has logic, sampled ancestrally, and η = 0.5; set eta = 1"),
-        ('eta = 1\nlogic = {}\nvary = "eta"\nvalues = [0.5]', "has logic, sampled ancestrally, and η = 0.5"),
         ('eta = 1\nlogic = {}\nvary = "weight"\nvalues = [1, -2]', "has logic and excludes all of its experts"),
         (
             "eta = 1\nlogic = {}\nchoose = {}",
@@ -237,9 +236,9 @@ def test_what_is_no_table_is_refused(settings, match, load):
 @pytest.mark.parametrize(
     ("first", "second", "repeated"),
     [
-        ('vary = "eta"\nvalues = [0, 1]', ('"united, eta 1"', ""), "united, eta 1"),
-        ('vary = "eta"\nvalues = [0, 1]', ('"united"', 'vary = "weight"\nvalues = [2]'), "united"),
-        ('vary = "eta"\nvalues = [0.1, 0.10000001]', ('"other"', ""), "united, eta 0.1"),
+        ('vary = "steps"\nvalues = [5, 10]', ('"united, steps 10"', ""), "united, steps 10"),
+        ('vary = "steps"\nvalues = [5, 10]', ('"united"', 'vary = "weight"\nvalues = [2]'), "united"),
+        ('vary = "weight"\nvalues = [0.1, 0.10000001]', ('"other"', ""), "united, weight 0.1"),
     ],
 )
 def test_rows_and_lines_of_one_name_are_refused(first, second, repeated, load):
@@ -250,9 +249,9 @@ def test_rows_and_lines_of_one_name_are_refused(first, second, repeated, load):
 
 
 def test_each_value_is_a_row_in_order_and_once():
-    rows = Setting("a", (HAIR,), vary="eta", values=(1.0, 0.5, 1.0, 0.0)).rows()
-    assert [row.eta for row in rows] == [row.value for row in rows] == [0.0, 0.5, 1.0]
-    assert [row.label for row in rows] == ["a, eta 0", "a, eta 0.5", "a, eta 1"]
+    rows = Setting("a", (HAIR,), vary="steps", values=(20.0, 10.0, 20.0, 5.0)).rows()
+    assert [row.steps for row in rows] == [row.value for row in rows] == [5, 10, 20]
+    assert [row.label for row in rows] == ["a, steps 5", "a, steps 10", "a, steps 20"]
 
 
 def test_weights_vary_of_the_experts_that_have_one():
