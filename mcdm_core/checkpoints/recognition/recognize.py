@@ -51,8 +51,8 @@ def recognize(shapes: Shapes, file: str, overrides: Overrides | None = None) -> 
     untold = _untold(layout, overrides)
     if untold:
         raise CheckpointError(
-            f"{file} {_difference(shapes, _nearest(shapes))}; if it is a network of its own, say its {' and its '.join(untold)}, "
-            "which tensors don't tell, as options of `python -m mcdm_core convert`."
+            f"{file} {_difference(shapes, _nearest(shapes))}; if it is a network of its own, say its "
+            f"{' and its '.join(untold)}, which tensors don't tell, as options of `python -m mcdm_core convert`."
         )
     return overrides.apply(_describe(layout, file.rsplit(".", 1)[0], str(overrides.schedule), {}))
 
